@@ -1,0 +1,96 @@
+package assign
+
+import "math"
+
+// The five inner loops of the solver in plain Go. They define the result to the bit; kernels_amd64.s repeats
+// them eight columns at a time. None of them multiplies, so there is nothing that a compiler could fuse.
+
+const (
+	signBit = 1 << 31
+	infBits = 0x7f800000 // of +Inf; NaNs are above
+)
+
+// inf is the distance of a column that is not there.
+var inf = float32(math.Inf(1))
+
+// notFinite returns the position of the first infinite or NaN entry, or −1.
+func notFinite(x []float32) int {
+	for i, a := range x {
+		if math.Float32bits(a)&^signBit >= infBits {
+			return i
+		}
+	}
+	return -1
+}
+
+// lowerGeneric sets v[j] = min(v[j], c[j]) and returns the largest |c[j]| as IEEE bits, which exceeds
+// infBits−1 exactly when an entry is infinite or NaN.
+func lowerGeneric(v, c []float32) uint32 {
+	var largest uint32
+	for j, x := range c {
+		if x < v[j] {
+			v[j] = x
+		}
+		largest = max(largest, math.Float32bits(x)&^signBit)
+	}
+	return largest
+}
+
+// min2Generic returns the two smallest values of c[j] − v[j], counted with multiplicity; +Inf for one that is missing.
+func min2Generic(c, v []float32) (u1, u2 float32) {
+	u1, u2 = inf, inf
+	v = v[:len(c)]
+	for j, x := range c {
+		x -= v[j]
+		if x < u2 {
+			if x < u1 {
+				u1, u2 = x, u1
+			} else {
+				u2 = x
+			}
+		}
+	}
+	return u1, u2
+}
+
+// firstGeneric returns the smallest j ≥ from with c[j] − v[j] ≤ t, or len(c).
+func firstGeneric(c, v []float32, t float32, from int) int {
+	v = v[:len(c)]
+	for j := from; j < len(c); j++ {
+		if c[j]-v[j] <= t {
+			return j
+		}
+	}
+	return len(c)
+}
+
+// relaxGeneric offers every column the path through row, whose reduced costs are c[j] − v[j] − h: where that is
+// below d[j] it becomes d[j] and pred[j] = row. It returns the smallest d[j].
+func relaxGeneric(d []float32, pred []int32, c, v []float32, h float32, row int32) float32 {
+	least := inf
+	pred, v, d = pred[:len(c)], v[:len(c)], d[:len(c)]
+	for j, x := range c {
+		x = x - v[j] - h
+		if x < d[j] {
+			d[j] = x
+			pred[j] = row
+		}
+		if d[j] < least {
+			least = d[j]
+		}
+	}
+	return least
+}
+
+// minDiffGeneric returns the smallest c[j] − v[j], subtracted in float64, where the difference of two float32
+// of comparable size is exact.
+func minDiffGeneric(c, v []float32) float64 {
+	least := math.Inf(1)
+	v = v[:len(c)]
+	for j, x := range c {
+		if y := float64(x) - float64(v[j]); y < least {
+			least = y
+		}
+	}
+	return least
+}

@@ -1,0 +1,9 @@
+package assign
+
+func lower(v, c []float32) uint32                   { return lowerGeneric(v, c) }
+func min2(c, v []float32) (u1, u2 float32)          { return min2Generic(c, v) }
+func first(c, v []float32, t float32, from int) int { return firstGeneric(c, v, t, from) }
+func minDiff(c, v []float32) float64                { return minDiffGeneric(c, v) }
+func relax(d []float32, pred []int32, c, v []float32, h float32, row int32) float32 {
+	return relaxGeneric(d, pred, c, v, h, row)
+}

@@ -1,0 +1,259 @@
+package datasets
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"sort"
+	"strings"
+)
+
+// Options says which examples to make. The zero value of a field is the default
+// its comment gives.
+type Options struct {
+	Sources []string // tars, folders, globs, {000..009}, "fashion-mnist"; default: "fashion-mnist"
+	Seed    uint64   // of order, crop and flip
+
+	Channels   int    // 1 or 3; default: as the first record
+	Resolution int    // side of an example in pixels, padding included; default: the first record's short side + 2·Pad
+	Pad        int    // black (−1) pixels on each side
+	Crop       string // CropCenter (default) or CropRandom, where the image is no square
+	Flip       bool   // mirror half of the examples, drawn by position
+	Filter     string // FilterBilinear (default), FilterBicubic, FilterLanczos
+
+	NumClasses int // labels must be 0 … NumClasses−1 and present; 0: any label, or none
+
+	Workers  int // goroutines that decode; default 2
+	Prefetch int // batches made ahead of time; default 2
+	Window   int // 0: exact shuffle of the whole epoch, the only one there is yet
+
+	BadRecords string // BadRecordsError (default) or BadRecordsSkip
+	BadLimit   int    // with skip: distinct bad records that a loader accepts; 0: any number
+
+	ExifTranspose bool   // not supported yet
+	CacheDir      string // of the index and of remote shards; neither is kept yet
+}
+
+// Dataset is an index over shards. It is safe for concurrent use.
+type Dataset struct {
+	options Options // defaults filled in
+	shards  []*shard
+	records int64
+}
+
+// Example is one training example.
+type Example struct {
+	Position int64
+	Epoch    int
+	Key      string    // of the record that was used
+	Shard    string    // base name
+	Label    int64     // −1: none
+	Text     string    // caption, "" if none
+	Pixels   []float32 // [C, H, W] in [−1, 1]
+	Skipped  []Skip    // bad records whose slot this one fills
+}
+
+// Open finds the sources, indexes their shards by reading headers only, and
+// fixes what the options leave open. It fails on a source that does not exist, a
+// shard that is broken, two shards of one base name, and an impossible option.
+func Open(ctx context.Context, options Options) (*Dataset, error) {
+	return open(ctx, options, nil)
+}
+
+// open is Open; broken shards go to broken, if that is given, and are left out.
+func open(ctx context.Context, options Options, broken func(*Fault)) (*Dataset, error) {
+	options.Crop = cmp.Or(options.Crop, CropCenter)
+	options.Filter = cmp.Or(options.Filter, FilterBilinear)
+	options.BadRecords = cmp.Or(options.BadRecords, BadRecordsError)
+	options.Workers = cmp.Or(options.Workers, 2)
+	options.Prefetch = cmp.Or(options.Prefetch, 2)
+	if err := options.validate(); err != nil {
+		return nil, err
+	}
+	sources, err := resolve(options.Sources)
+	if err != nil {
+		return nil, err
+	}
+	shards, err := openShards(ctx, sources, options.Workers, broken)
+	if err != nil {
+		return nil, err
+	}
+	d := &Dataset{options: options, shards: shards}
+	for _, s := range shards {
+		d.records += int64(s.len())
+	}
+	if d.records > 0 && (options.Channels == 0 || options.Resolution == 0) {
+		if err := d.probe(); err != nil {
+			d.Close()
+			return nil, err
+		}
+	}
+	return d, nil
+}
+
+// validate refuses impossible values, naming the key of the [data] table.
+func (o Options) validate() error {
+	oneOf := func(key, value string, allowed ...string) error {
+		for _, a := range allowed {
+			if value == a {
+				return nil
+			}
+		}
+		return fmt.Errorf("data.%s = %q, want one of %s", key, value, strings.Join(allowed, ", "))
+	}
+	atLeast0 := func(key string, value int) error {
+		if value < 0 {
+			return fmt.Errorf("data.%s = %d, want 0 or more", key, value)
+		}
+		return nil
+	}
+	err := cmp.Or(
+		oneOf("crop", o.Crop, CropCenter, CropRandom),
+		oneOf("filter", o.Filter, FilterBilinear, FilterBicubic, FilterLanczos),
+		oneOf("bad_records", o.BadRecords, BadRecordsError, BadRecordsSkip),
+		atLeast0("resolution", o.Resolution), atLeast0("pad", o.Pad), atLeast0("workers", o.Workers),
+		atLeast0("prefetch", o.Prefetch), atLeast0("bad_limit", o.BadLimit), atLeast0("window", o.Window),
+	)
+	switch {
+	case err != nil:
+		return err
+	case o.Channels != 0 && o.Channels != 1 && o.Channels != 3:
+		return fmt.Errorf("%d channels, want 1 or 3", o.Channels)
+	case o.Resolution > 0 && o.Resolution <= 2*o.Pad:
+		return fmt.Errorf("data.resolution = %d leaves no pixel between %d of padding on each side", o.Resolution, o.Pad)
+	case o.Window > 0:
+		return fmt.Errorf("data.window = %d is not supported yet; 0, the exact shuffle, is", o.Window)
+	case o.ExifTranspose:
+		return errors.New("data.exif_transpose = true is not supported yet; false is")
+	}
+	return nil
+}
+
+// probe takes channels and resolution from the first record of the first shard.
+func (d *Dataset) probe() error {
+	record, err := d.shards[0].read(0)
+	var p *picture
+	if err == nil {
+		p, err = decode(record.image)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: the first record cannot be read, so give resolution and channels: %w", d.shards[0].path, err)
+	}
+	d.options.Channels = cmp.Or(d.options.Channels, p.c)
+	d.options.Resolution = cmp.Or(d.options.Resolution, min(p.w, p.h)+2*d.options.Pad)
+	return nil
+}
+
+// Close closes the shards' files. Loaders must be closed first.
+func (d *Dataset) Close() error {
+	var errs []error
+	for _, s := range d.shards {
+		errs = append(errs, s.close())
+	}
+	return errors.Join(errs...)
+}
+
+// Len returns the number of records, which is the length of an epoch.
+func (d *Dataset) Len() int { return int(d.records) }
+
+// Channels returns the C of an example.
+func (d *Dataset) Channels() int { return d.options.Channels }
+
+// Resolution returns the H and W of an example.
+func (d *Dataset) Resolution() int { return d.options.Resolution }
+
+// ClassNames returns the names of the classes, by label, where the format stores
+// them and all shards agree; nil otherwise.
+func (d *Dataset) ClassNames() []string {
+	var names []string
+	for i, s := range d.shards {
+		if i == 0 {
+			names = s.classNames()
+		} else if strings.Join(names, "\x00") != strings.Join(s.classNames(), "\x00") {
+			return nil
+		}
+	}
+	return names
+}
+
+// locate returns the lawful record of a position.
+func (d *Dataset) locate(position int64) (epoch int64, s *shard, i int, err error) {
+	if position < 0 || d.records == 0 {
+		return 0, nil, 0, fmt.Errorf("position %d of %d records", position, d.records)
+	}
+	epoch = position / d.records
+	at := int64(permute(d.options.Seed, epoch, uint64(d.records), uint64(position%d.records)))
+	s = d.shards[sort.Search(len(d.shards), func(n int) bool { return d.shards[n].first > at })-1]
+	return epoch, s, int(at - s.first), nil
+}
+
+// Example makes the example at a position. It depends on nothing else, whatever
+// was asked before. A bad record gives an error that wraps a *Fault, or is
+// skipped and listed, as Options.BadRecords says; BadLimit is the loader's.
+func (d *Dataset) Example(ctx context.Context, position int64) (*Example, error) {
+	e := &Example{Pixels: make([]float32, d.pixels())}
+	if err := d.example(ctx, position, e); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// pixels is the number of values of an example, C·H·W.
+func (d *Dataset) pixels() int {
+	return d.options.Channels * d.options.Resolution * d.options.Resolution
+}
+
+// example fills e, whose Pixels are there already.
+func (d *Dataset) example(ctx context.Context, position int64, e *Example) error {
+	p, err := d.render(ctx, position, e)
+	if err != nil {
+		return err
+	}
+	p.write(e.Pixels, d.flipped(position))
+	return nil
+}
+
+// render fills all of e but its pixels and returns them before flip and
+// normalisation.
+func (d *Dataset) render(ctx context.Context, position int64, e *Example) (*picture, error) {
+	epoch, s, i, err := d.locate(position)
+	if err != nil {
+		return nil, err
+	}
+	var p *picture
+	e.Position, e.Epoch, e.Shard = position, int(epoch), s.name
+	e.Skipped, err = d.fill(position, s, i, func(i int) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		record, err := d.record(s, i)
+		if err != nil {
+			return err
+		}
+		e.Key, e.Label, e.Text = s.key(i), record.label, record.text
+		if p, err = d.canvas(record.image, position); err != nil {
+			return &Fault{Shard: s.name, Key: s.key(i), Offset: s.offset(i), Err: err}
+		}
+		return nil
+	})
+	return p, err
+}
+
+// record reads a record and holds its label to NumClasses. A missing label is a
+// fault of the record; one out of range is an error whatever the policy, since
+// skipping would silently drop a whole class.
+func (d *Dataset) record(s *shard, i int) (raw, error) {
+	record, err := s.read(i)
+	n := int64(d.options.NumClasses)
+	switch {
+	case err != nil || n == 0:
+		return record, err
+	case record.label < 0:
+		return record, &Fault{Shard: s.name, Key: s.key(i), Offset: s.offset(i), Err: errors.New("no label: want a .cls member with a class number")}
+	case record.label >= n:
+		return record, fmt.Errorf("%s: record %q at byte %d: label %d, want 0 to %d (the model's num_class_embeds is %d)",
+			s.path, s.key(i), s.offset(i), record.label, n-1, n)
+	}
+	return record, nil
+}

@@ -1,0 +1,293 @@
+package datasets
+
+import (
+	"archive/tar"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// maxMember bounds what is read into memory for one member, in bytes.
+const maxMember = 256 << 20
+
+// span is where a member's bytes lie in its tar; size −1 says there is none.
+type span struct{ offset, size int64 }
+
+var absent = span{size: -1}
+
+// tarRecord holds the members of one key.
+type tarRecord struct {
+	key                      string
+	image, class, text, meta span   // .jpg … .webp, .cls, .txt, .json
+	fault                    string // why the record cannot be used, "" if it can
+}
+
+// tarShard reads a WebDataset shard (https://github.com/webdataset/webdataset):
+// members that share a key make a record, wherever in the tar they stand.
+type tarShard struct {
+	name, path string
+	file       io.ReaderAt
+	closer     io.Closer // nil for embedded data
+	records    []tarRecord
+}
+
+// indexTar reads the headers of a tar of size bytes and seeks over everything
+// else. USTAR, PAX and GNU headers, long names and base-256 sizes are
+// archive/tar's; since it reads whole blocks and nothing ahead, the section's
+// offset after a header is that of the member's data. With a *shardFault the
+// records before the fault are returned too.
+func indexTar(path string, file io.ReaderAt, size int64) (*tarShard, error) {
+	t := &tarShard{name: filepath.Base(path), path: path, file: file}
+	byKey := map[string]int{}
+	section := io.NewSectionReader(file, 0, size)
+	archive := tar.NewReader(section)
+	end, last := int64(0), "" // of the member before
+	for {
+		head, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return t, t.broken(last, end, size, err)
+		}
+		start, err := section.Seek(0, io.SeekCurrent)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		member := span{start, head.Size}
+		sparse := isSparse(head)
+		if !sparse && start+head.Size > size {
+			if n := len(t.records) - 1; n >= 0 && t.records[n].key == keyOf(head.Name) {
+				t.records = t.records[:n] // the fault is this record's
+			}
+			return t, t.broken(keyOf(head.Name), start, size, fmt.Errorf("%s has %d bytes by its header, %d are left", head.Name, head.Size, size-start))
+		}
+		end, last = start+(head.Size+511)/512*512, keyOf(head.Name)
+		if head.Typeflag != tar.TypeReg && head.Typeflag != tar.TypeCont && !sparse {
+			continue // links, devices, folders, global PAX headers
+		}
+		key, extension, ok := splitName(head.Name)
+		if !ok {
+			continue
+		}
+		i, known := byKey[key]
+		if !known {
+			i = len(t.records)
+			byKey[key] = i
+			t.records = append(t.records, tarRecord{key: key, image: absent, class: absent, text: absent, meta: absent})
+		}
+		r := &t.records[i]
+		if sparse {
+			r.fault = fmt.Sprintf("member %s is a sparse file; write the tar without -S", head.Name)
+			continue
+		}
+		r.add(head.Name, extension, member)
+	}
+	if len(t.records) == 0 {
+		return nil, fmt.Errorf("%s: no record in it: want members such as 000.jpg and 000.cls", path)
+	}
+	for i := range t.records {
+		r := &t.records[i]
+		if r.image == absent && r.fault == "" {
+			r.fault = "no image: want a .jpg, .jpeg, .png or .webp member"
+		}
+	}
+	return t, nil
+}
+
+// broken explains why a tar cannot be read on.
+func (t *tarShard) broken(key string, offset, size int64, err error) error {
+	var head [4]byte
+	n, _ := t.file.ReadAt(head[:], 0)
+	switch {
+	case bytes.HasPrefix(head[:n], []byte{0x1f, 0x8b}), bytes.HasPrefix(head[:n], []byte("BZh")),
+		bytes.HasPrefix(head[:n], []byte{0xfd, '7', 'z'}), bytes.HasPrefix(head[:n], []byte{0x28, 0xb5, 0x2f, 0xfd}):
+		return fmt.Errorf("%s: the tar is compressed, so that no record can be reached by a seek; unpack it to a plain .tar", t.path)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		err = fmt.Errorf("the tar ends early, after %d bytes", size)
+	}
+	return &shardFault{path: t.path, fault: &Fault{Shard: t.name, Key: key, Offset: offset, Err: err}}
+}
+
+// keyOf is the key of a member, or its whole name where it has none.
+func keyOf(name string) string {
+	if key, _, ok := splitName(name); ok {
+		return key
+	}
+	return name
+}
+
+// isSparse tells GNU's sparse files, old and PAX, whose bytes do not lie in one span.
+func isSparse(head *tar.Header) bool {
+	if head.Typeflag == tar.TypeGNUSparse {
+		return true
+	}
+	for name := range head.PAXRecords {
+		if strings.HasPrefix(name, "GNU.sparse.") {
+			return true
+		}
+	}
+	return false
+}
+
+// add notes a member of the record; members of other extensions are not ours.
+func (r *tarRecord) add(name, extension string, member span) {
+	var at *span
+	switch {
+	case isImage(extension):
+		at = &r.image
+	case extension == "cls":
+		at = &r.class
+	case extension == "txt":
+		at = &r.text
+	case extension == "json":
+		at = &r.meta
+	default:
+		return
+	}
+	if *at != absent {
+		r.fault = fmt.Sprintf("member %s at byte %d comes on top of one at byte %d; a key holds one image, one .cls, one .txt and one .json",
+			name, member.offset, at.offset)
+		return
+	}
+	*at = member
+}
+
+func (t *tarShard) len() int             { return len(t.records) }
+func (t *tarShard) key(i int) string     { return t.records[i].key }
+func (t *tarShard) classNames() []string { return nil }
+
+func (t *tarShard) offset(i int) int64 {
+	r := t.records[i]
+	for _, at := range []span{r.image, r.class, r.text, r.meta} {
+		if at != absent {
+			return at.offset
+		}
+	}
+	return 0
+}
+
+func (t *tarShard) close() error {
+	if t.closer == nil {
+		return nil
+	}
+	return t.closer.Close()
+}
+
+func (t *tarShard) fault(i int, err error) error {
+	return &Fault{Shard: t.name, Key: t.records[i].key, Offset: t.offset(i), Err: err}
+}
+
+// bytes reads a member; nil where there is none.
+func (t *tarShard) bytes(i int, at span) ([]byte, error) {
+	if at == absent {
+		return nil, nil
+	}
+	if at.size > maxMember {
+		return nil, t.fault(i, fmt.Errorf("a member of %d bytes, want at most %d", at.size, int64(maxMember)))
+	}
+	data := make([]byte, at.size)
+	if _, err := t.file.ReadAt(data, at.offset); err != nil && at.size > 0 {
+		if errors.Is(err, io.EOF) {
+			err = errors.New("the file has become shorter since it was indexed")
+		}
+		return nil, fmt.Errorf("%s: record %q at byte %d: %w", t.path, t.records[i].key, at.offset, err)
+	}
+	return data, nil
+}
+
+// label is that of .cls, else "label" in .json, else −1.
+func (t *tarShard) label(i int) (int64, error) {
+	r := t.records[i]
+	if r.class != absent {
+		data, err := t.bytes(i, r.class)
+		if err != nil {
+			return 0, err
+		}
+		label, err := parseLabel(string(data))
+		if err != nil {
+			return 0, t.fault(i, fmt.Errorf(".cls: %w", err))
+		}
+		return label, nil
+	}
+	meta, err := t.meta(i)
+	if err != nil || meta.Label == "" {
+		return -1, err
+	}
+	label, err := parseLabel(meta.Label.String())
+	if err != nil {
+		return 0, t.fault(i, fmt.Errorf(".json: label: %w", err))
+	}
+	return label, nil
+}
+
+// parseLabel reads a class number, 0 or more.
+func parseLabel(s string) (int64, error) {
+	s = strings.TrimSpace(s)
+	label, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || label < 0 || label > math.MaxInt32 {
+		if len(s) > 20 {
+			s = s[:20] + "…"
+		}
+		return 0, fmt.Errorf("%q is no class number", s)
+	}
+	return label, nil
+}
+
+// jsonMeta is what a .json member may say about its record.
+type jsonMeta struct {
+	Label   json.Number `json:"label"`
+	Caption string      `json:"caption"`
+	Text    string      `json:"text"`
+}
+
+func (t *tarShard) meta(i int) (jsonMeta, error) {
+	var meta jsonMeta
+	data, err := t.bytes(i, t.records[i].meta)
+	if err != nil || data == nil {
+		return meta, err
+	}
+	if err := json.Unmarshal(data, &meta); err != nil {
+		return meta, t.fault(i, fmt.Errorf(".json: %w", err))
+	}
+	return meta, nil
+}
+
+// read returns the record's image and label, and its caption: that of .txt,
+// else "caption" or "text" in .json.
+func (t *tarShard) read(i int) (raw, error) {
+	r := t.records[i]
+	if r.fault != "" {
+		return raw{}, t.fault(i, errors.New(r.fault))
+	}
+	image, err := t.bytes(i, r.image)
+	if err != nil {
+		return raw{}, err
+	}
+	label, err := t.label(i)
+	if err != nil {
+		return raw{}, err
+	}
+	text, err := t.bytes(i, r.text)
+	if err != nil {
+		return raw{}, err
+	}
+	caption := strings.TrimSpace(string(text))
+	if text == nil {
+		meta, err := t.meta(i)
+		if err != nil {
+			return raw{}, err
+		}
+		caption = meta.Caption
+		if caption == "" {
+			caption = meta.Text
+		}
+	}
+	return raw{image: image, label: label, text: caption}, nil
+}

@@ -1,0 +1,119 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	ort "github.com/yalue/onnxruntime_go"
+)
+
+// Options choose the library and the device. The zero value provisions the
+// pinned library and computes on the best device with all cores.
+type Options struct {
+	// Library is a path to ONNX Runtime. Empty: the environment variable
+	// ONNXRUNTIME_LIB, then the cache, then a download.
+	Library string
+	// Provider is "auto" (also ""), "cpu" or "cuda".
+	Provider string
+	// DeviceID numbers the device among the provider's; 0 on the CPU.
+	DeviceID int
+	// Threads is the number of threads of each session's operators. 0: as many
+	// as the process may use (GOMAXPROCS, which respects CPU limits of containers).
+	Threads int
+	// CacheDir replaces $XDG_CACHE_HOME/immiscible (~/.cache/immiscible).
+	CacheDir string
+	// Log receives one line a notable event, such as a download; nil: silence.
+	Log func(line string)
+}
+
+func (o Options) log(format string, args ...any) {
+	if o.Log != nil {
+		o.Log(fmt.Sprintf(format, args...))
+	}
+}
+
+// Engine makes arenas and sessions on one device. It is safe for concurrent use.
+type Engine struct {
+	Provider string // the device in use: "cpu"
+	Threads  int    // threads of each session's operators, at least 1
+	Version  string // ORT's version
+	Library  Found  // where the library came from
+
+	device device
+	closed atomic.Bool
+}
+
+// Open finds the library (see Locate), loads it, and opens the device.
+//
+// ORT has one environment a process. The first Open makes it and it lives as
+// long as the process; a later Open with another library is an error.
+func Open(ctx context.Context, o Options) (*Engine, error) {
+	if o.Threads < 0 {
+		return nil, fmt.Errorf("engine: got %d threads, want 0 (all cores) or more: correct runtime.threads", o.Threads)
+	}
+	dev, err := openDevice(o)
+	if err != nil {
+		return nil, err
+	}
+	found, err := Locate(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := openEnvironment(found.Path); err != nil {
+		return nil, err
+	}
+	threads := o.Threads
+	if threads == 0 {
+		threads = runtime.GOMAXPROCS(0)
+	}
+	return &Engine{Provider: dev.provider(), Threads: threads, Version: found.Version, Library: found, device: dev}, nil
+}
+
+// Close refuses further sessions and arenas; those that exist are closed by
+// their owners. Closing twice does nothing.
+func (e *Engine) Close() error {
+	e.closed.Store(true)
+	return nil
+}
+
+// environment is ORT's own process-wide state, which no caller can have twice.
+var environment struct {
+	sync.Mutex
+	library string // resolved path; empty until opened
+}
+
+func openEnvironment(path string) error {
+	resolved, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return fmt.Errorf("engine: %w", err)
+	}
+	environment.Lock()
+	defer environment.Unlock()
+	if environment.library == resolved {
+		return nil
+	}
+	if environment.library != "" {
+		return fmt.Errorf("engine: got library %s, but this process has loaded %s: use one library a process", resolved, environment.library)
+	}
+	handle, _, err := loadLibrary(resolved)
+	if err != nil {
+		return unusable(resolved, err.Error())
+	}
+	if err := useLibrary(handle); err != nil {
+		unloadLibrary(handle)
+		return unusable(resolved, err.Error())
+	}
+	// ORT's own logger writes to stderr. What matters reaches us as an error
+	// from the call, so only fatal conditions may speak.
+	ort.SetSharedLibraryPath(resolved)
+	if err := ort.InitializeEnvironment(ort.WithLogLevelFatal()); err != nil {
+		unloadLibrary(handle)
+		return unusable(resolved, err.Error())
+	}
+	environment.library = resolved
+	return nil
+}

@@ -1,0 +1,136 @@
+package pipeline
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"immiscible/datasets/rng"
+	"immiscible/pipeline/diffusion"
+)
+
+// feeder fills the training graph's inputs for a micro-batch. What it draws is
+// keyed by the example's position.
+type feeder struct {
+	config      Config
+	schedule    *diffusion.Schedule
+	lossWeights []float64 // by timestep
+	conditioned bool
+	dropout     float64 // probability of the model's dropout
+}
+
+// fill writes micro-batch rows [from, from+n) of the pool into the inputs. share
+// is the micro-batch's part of the batch: the graph averages over the
+// micro-batch, the step over the batch.
+func (f *feeder) fill(t *Stepper, p *pool, from, n int, share, lossScale float64) error {
+	seed, dim := uint64(f.config.Train.Seed), p.dim
+	images, noise := p.images[from*dim:(from+n)*dim], p.noise[from*dim:(from+n)*dim]
+	first := uint64(p.position) + uint64(from)
+	noise = f.offset(noise, seed, first, n)
+
+	timesteps := make([]int64, n)
+	weights := make([]float32, n)
+	for i := range n {
+		timesteps[i] = int64(rng.New(seed, "timesteps", first+uint64(i)).Intn(f.schedule.NumTrainTimesteps))
+		weights[i] = float32(f.lossWeights[timesteps[i]] * share)
+	}
+	floats := map[string][]float32{"sample": images, "noise": noise, "loss_weights": weights, "loss_scale": {float32(lossScale)}}
+	if gamma := f.config.Train.InputPerturbation; gamma > 0 {
+		floats["input_noise"] = perturbed(noise, gamma, seed, first, n)
+	}
+	for name, values := range floats {
+		if err := t.Input(name).SetFloat32(values); err != nil {
+			return fmt.Errorf("input %s: %w", name, err)
+		}
+	}
+	if err := t.Input("timesteps").SetInt64(timesteps); err != nil {
+		return fmt.Errorf("input timesteps: %w", err)
+	}
+	if f.conditioned {
+		labels, err := f.labels(p.labels[from:from+n], seed, first)
+		if err != nil {
+			return err
+		}
+		if err := t.Input("class_labels").SetInt64(labels); err != nil {
+			return fmt.Errorf("input class_labels: %w", err)
+		}
+	}
+	return f.masks(t, seed, first, n)
+}
+
+// labels are the class labels, a share of them replaced by the label after the
+// last class, which stands for "no class": conditioning dropout.
+func (f *feeder) labels(labels []int64, seed, first uint64) ([]int64, error) {
+	out := make([]int64, len(labels))
+	for i, label := range labels {
+		if label < 0 || label >= int64(f.config.Data.NumClasses) {
+			return nil, fmt.Errorf("the example at position %d has label %d: want 0…%d ([data] num_classes)", first+uint64(i), label, f.config.Data.NumClasses-1)
+		}
+		out[i] = label
+		if p := f.config.Train.ConditioningDropout; p > 0 && rng.New(seed, "conditioning_dropout", first+uint64(i)).Float64() < p {
+			out[i] = int64(f.config.Data.NumClasses)
+		}
+	}
+	return out, nil
+}
+
+// offset adds one draw a channel, × noise_offset, after the pairing: the model
+// learns to move an image's mean (diffusers' --noise_offset).
+func (f *feeder) offset(noise []float32, seed, first uint64, n int) []float32 {
+	amount := f.config.Train.NoiseOffset
+	if amount == 0 {
+		return noise
+	}
+	out := make([]float32, len(noise))
+	dim := len(noise) / n
+	channels := f.config.Data.Channels
+	draws := make([]float32, channels)
+	for i := range n {
+		rng.New(seed, "noise_offset", first+uint64(i)).FillNormal(draws)
+		for k := range dim {
+			out[i*dim+k] = noise[i*dim+k] + float32(amount)*draws[k/(dim/channels)]
+		}
+	}
+	return out
+}
+
+// perturbed is the noise that the model's input gets with input perturbation:
+// noise + γ·draw, while the target stays noise (Ning et al. 2023, arXiv
+// 2301.11706, Eq. 9).
+func perturbed(noise []float32, gamma float64, seed, first uint64, n int) []float32 {
+	out := make([]float32, len(noise))
+	dim := len(noise) / n
+	for i := range n {
+		row := out[i*dim : (i+1)*dim]
+		rng.New(seed, "input_perturbation", first+uint64(i)).FillNormal(row)
+		for k, x := range row {
+			row[k] = noise[i*dim+k] + float32(gamma)*x
+		}
+	}
+	return out
+}
+
+// masks draws the dropout masks: element by element kept with probability 1−p,
+// an example's mask a function of the layer's name and the example's position.
+func (f *feeder) masks(t *Stepper, seed, first uint64, n int) error {
+	keep := uint64(math.Round((1 - f.dropout) * (1 << 32)))
+	for name, tensor := range t.inputs {
+		if !strings.HasSuffix(name, ".mask") {
+			continue
+		}
+		mask := make([]byte, tensor.Bytes())
+		dim := len(mask) / n
+		for i := range n {
+			r := rng.New(seed, "dropout/"+name, first+uint64(i))
+			for k := range dim {
+				if uint64(r.Uint32()) < keep {
+					mask[i*dim+k] = 1
+				}
+			}
+		}
+		if err := tensor.Upload(mask); err != nil {
+			return fmt.Errorf("input %s: %w", name, err)
+		}
+	}
+	return nil
+}

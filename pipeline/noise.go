@@ -1,0 +1,145 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"immiscible/assign"
+	"immiscible/datasets"
+	"immiscible/datasets/rng"
+)
+
+// pool is a fixed range of positions whose images have been given noise.
+// Batches are cut from it in order.
+type pool struct {
+	position      int64     // of the first image
+	n, dim        int       // images, elements of one
+	images, noise []float32 // [n, dim]; noise[i] belongs to images[i]
+	labels        []int64   // [n], -1 where an image has none
+	skipped       []datasets.Skip
+	before, after float64       // mean L2 distance of image and noise, independent and as paired
+	pairing       time.Duration // what the choice took
+}
+
+// drawNoise fills noise [n, dim] with the draws of positions position…: a
+// position's noise is a function of (seed, position) alone.
+func drawNoise(noise []float32, seed uint64, position int64, n int) {
+	dim := len(noise) / n
+	for i := range n {
+		rng.New(seed, "noise", uint64(position)+uint64(i)).FillNormal(noise[i*dim : (i+1)*dim])
+	}
+}
+
+// chooseNoise gives each image of the pool its noise. Linear assignment permutes
+// the pool's own draws, so that their law stays exactly Gaussian; KNN replaces
+// each image's draw by the nearest of k; independent leaves it.
+func chooseNoise(p *pool, c ConfigNoise, labels []int64, seed uint64) error {
+	drawNoise(p.noise, seed, p.position, p.n)
+	start := time.Now()
+	switch c.Pairing {
+	case "linear":
+		if !c.PerClass {
+			labels = nil
+		}
+		perm, err := assign.Pair(p.images, p.noise, p.n, p.dim, labels, assign.Cost(c.Cost), assign.MatrixProduct)
+		if err != nil {
+			return fmt.Errorf("pairing positions %d…%d: %w", p.position, p.position+int64(p.n)-1, err)
+		}
+		p.before, p.after = assign.Distances(p.images, p.noise, perm, p.n, p.dim)
+		paired := make([]float32, len(p.noise))
+		for i, j := range perm {
+			copy(paired[i*p.dim:(i+1)*p.dim], p.noise[j*p.dim:(j+1)*p.dim])
+		}
+		p.noise = paired
+	case "knn":
+		knn := assign.KNN{K: c.KNNK, Score: c.KNNScore}
+		p.before, _ = assign.Distances(p.images, p.noise, nil, p.n, p.dim)
+		for i := range p.n {
+			at := uint64(p.position) + uint64(i)
+			row := p.noise[i*p.dim : (i+1)*p.dim]
+			if err := knn.Draw(row, p.images[i*p.dim:(i+1)*p.dim], rng.New(seed, "noise", at)); err != nil {
+				return fmt.Errorf("choosing noise for position %d: %w", at, err)
+			}
+		}
+		p.after, _ = assign.Distances(p.images, p.noise, nil, p.n, p.dim)
+	default:
+		p.before, _ = assign.Distances(p.images, p.noise, nil, p.n, p.dim)
+		p.after = p.before
+	}
+	p.pairing = time.Since(start)
+	return nil
+}
+
+// pools reads pools from the data set and pairs them, one ahead of the training
+// loop, so that the choice runs while the device computes.
+type pools struct {
+	ready  chan pooled
+	cancel context.CancelFunc
+	done   chan struct{}
+}
+
+type pooled struct {
+	pool *pool
+	err  error
+}
+
+// startPools begins at the pool that holds position from.
+func startPools(ctx context.Context, data *datasets.Dataset, c Config, from int64) *pools {
+	ctx, cancel := context.WithCancel(ctx)
+	size := c.poolSize()
+	p := &pools{ready: make(chan pooled), cancel: cancel, done: make(chan struct{})}
+	first := from / int64(size) * int64(size)
+	loader := data.Loader(first, size)
+	go func() {
+		defer close(p.done)
+		defer loader.Close()
+		for {
+			next, err := nextPool(ctx, loader, c)
+			select {
+			case p.ready <- pooled{next, err}:
+			case <-ctx.Done():
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return p
+}
+
+// poolSize is the number of positions that are paired at once. Pairings that
+// choose for each image alone have no use for more than a batch.
+func (c Config) poolSize() int {
+	if c.Noise.Pairing == "linear" {
+		return c.Noise.PoolSize
+	}
+	return c.Train.BatchSize
+}
+
+func nextPool(ctx context.Context, loader *datasets.Loader, c Config) (*pool, error) {
+	b, err := loader.Next(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p := &pool{position: b.Position, n: b.N, dim: len(b.Pixels) / b.N, images: b.Pixels, labels: b.Labels,
+		noise: make([]float32, len(b.Pixels)), skipped: b.Skipped}
+	return p, chooseNoise(p, c.Noise, b.Labels, uint64(c.Train.Seed))
+}
+
+// next waits for the next pool.
+func (p *pools) next(ctx context.Context) (*pool, error) {
+	select {
+	case r := <-p.ready:
+		return r.pool, r.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// close stops the reading and waits until it has stopped.
+func (p *pools) close() {
+	p.cancel()
+	<-p.done
+}

@@ -1,0 +1,123 @@
+package pipeline
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"immiscible/models/engine"
+	"immiscible/models/safetensors"
+	"immiscible/models/unet"
+	"immiscible/pipeline/checkpoint"
+	"immiscible/pipeline/diffusion"
+)
+
+const (
+	weightsFile   = "diffusion_pytorch_model.safetensors"
+	optimizerFile = "optimizer.safetensors"
+)
+
+// writeCheckpoint writes out/checkpoint-<step>: a diffusers pipeline folder with
+// unet_ema, the optimizer's moments and the trainer's state beside.
+func writeCheckpoint(out string, at checkpoint.State, s *State, c unet.Config, schedule *diffusion.Schedule, ema bool) (string, error) {
+	return checkpoint.Write(out, at, func(dir string) error {
+		index, err := modelIndex()
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, "model_index.json"), index, 0o644); err != nil {
+			return err
+		}
+		if err := writeModel(filepath.Join(dir, "unet"), c, s, s.Params); err != nil {
+			return err
+		}
+		if ema {
+			if err := writeModel(filepath.Join(dir, "unet_ema"), c, s, s.EMA); err != nil {
+				return err
+			}
+		}
+		if err := os.Mkdir(filepath.Join(dir, "scheduler"), 0o755); err != nil {
+			return err
+		}
+		if err := schedule.Config.Save(filepath.Join(dir, "scheduler", "scheduler_config.json")); err != nil {
+			return err
+		}
+		return safetensors.Write(filepath.Join(dir, optimizerFile), map[string]string{"optimizer": "adamw"}, s.moments())
+	})
+}
+
+// moments are AdamW's state under torch's names, a parameter's key appended.
+func (s *State) moments() []safetensors.Entry {
+	var entries []safetensors.Entry
+	for _, p := range s.Layout.Params {
+		if p.Trained {
+			entries = append(entries, p.entry("exp_avg."+p.Key, s.ExpAvg), p.entry("exp_avg_sq."+p.Key, s.ExpAvgSq))
+		}
+	}
+	return entries
+}
+
+// writeModel writes a folder that UNet2DModel.from_pretrained opens.
+func writeModel(dir string, c unet.Config, s *State, a *engine.Arena) error {
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	config, err := c.JSON()
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), config, 0o644); err != nil {
+		return err
+	}
+	return safetensors.Write(filepath.Join(dir, weightsFile), map[string]string{"format": "pt"}, s.Entries(a))
+}
+
+// readCheckpoint restores the state that writeCheckpoint wrote.
+func readCheckpoint(dir string, s *State, ema bool) error {
+	parts := []struct {
+		dir   string
+		arena *engine.Arena
+		only  func(Param) bool
+	}{
+		{"unet", s.Params, nil},
+		{"unet_ema", s.EMA, func(p Param) bool { return p.Trained }},
+	}
+	if !ema {
+		parts[1].dir = "unet"
+	}
+	for _, part := range parts {
+		f, err := safetensors.Open(filepath.Join(dir, part.dir, weightsFile))
+		if err != nil {
+			return err
+		}
+		err = s.LoadParams(f, part.arena, part.only)
+		f.Close()
+		if err != nil {
+			return err
+		}
+	}
+	f, err := safetensors.Open(filepath.Join(dir, optimizerFile))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for _, p := range s.Layout.Params {
+		if !p.Trained {
+			continue
+		}
+		for name, arena := range map[string]*engine.Arena{"exp_avg.": s.ExpAvg, "exp_avg_sq.": s.ExpAvgSq} {
+			t, ok := f.Lookup(name + p.Key)
+			if !ok || numel64(t.Shape) != int64(p.Numel()) {
+				return fmt.Errorf("%s: tensor %q is missing or has shape %v, want %v: the checkpoint belongs to another model", f.Path, name+p.Key, t.Shape, p.Shape)
+			}
+			values := make([]float32, p.Numel())
+			if err := f.Float32(t, values); err != nil {
+				return err
+			}
+			if err := p.write(arena, values); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

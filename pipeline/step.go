@@ -1,0 +1,266 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"immiscible/models/engine"
+	"immiscible/models/graph"
+	"immiscible/models/onnx"
+	"immiscible/pipeline/optim"
+)
+
+// Stepper runs training steps on a State: the training graph once a micro-batch,
+// then the norm and the optimizer graph once a chunk. Gradients and update are
+// different sessions, so that gradients can be summed, measured and skipped
+// before any parameter moves; it also makes the update in place exact, since no
+// reader of an old parameter is left.
+type Stepper struct {
+	State *State
+
+	training, norm, accumulate, optimizer *engine.Session
+	inputs                                map[string]*engine.Tensor
+	perSample, loss                       *engine.Tensor
+	sumOfSquares                          *engine.Tensor
+	scalars                               map[string]*engine.Tensor
+}
+
+// NewStepper builds the sessions for a training graph whose parameters are laid
+// out in s.
+func NewStepper(e *engine.Engine, g *graph.Graph, s *State) (*Stepper, error) {
+	t := &Stepper{State: s, inputs: map[string]*engine.Tensor{}, scalars: map[string]*engine.Tensor{}}
+	ok := false
+	defer func() {
+		if !ok {
+			t.Close()
+		}
+	}()
+	var err error
+	if t.training, err = newSession(e, g, "training"); err != nil {
+		return nil, err
+	}
+	for _, v := range g.Inputs {
+		if v.Node.Param {
+			continue
+		}
+		tensor, err := newTensor(e, v)
+		if err != nil {
+			return nil, err
+		}
+		t.inputs[v.Node.Name] = tensor
+		if err := t.training.Bind(v.Node.Name, tensor); err != nil {
+			return nil, err
+		}
+	}
+	for _, p := range s.Layout.Params {
+		if err := bindView(t.training, p.Key, p, s.Params); err != nil {
+			return nil, err
+		}
+		if p.Trained {
+			if err := bindView(t.training, p.Key+".grad", p, s.Grads); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for _, o := range g.Outputs[:2] {
+		tensor, err := newTensor(e, o.Value)
+		if err != nil {
+			return nil, err
+		}
+		if err := t.training.Bind(o.Name, tensor); err != nil {
+			return nil, err
+		}
+		if o.Name == "loss" {
+			t.loss = tensor
+		} else {
+			t.perSample = tensor
+		}
+	}
+
+	for _, flat := range []struct {
+		to    **engine.Session
+		name  string
+		build func(m int) (*graph.Graph, error)
+	}{
+		{&t.norm, "grad_norm", optim.GradNormGraph},
+		{&t.accumulate, "accumulate", optim.AccumulateGraph},
+		{&t.optimizer, "optimizer", optim.AdamWGraph},
+	} {
+		g, err := flat.build(s.Layout.Chunk)
+		if err != nil {
+			return nil, err
+		}
+		if *flat.to, err = newSession(e, g, flat.name); err != nil {
+			return nil, err
+		}
+		for _, v := range g.Inputs {
+			if len(v.Shape) == 0 {
+				if t.scalars[v.Node.Name], err = newTensor(e, v); err != nil {
+					return nil, err
+				}
+				if err := (*flat.to).Bind(v.Node.Name, t.scalars[v.Node.Name]); err != nil {
+					return nil, err
+				}
+			}
+		}
+		if flat.name == "grad_norm" {
+			if t.sumOfSquares, err = newTensor(e, g.Outputs[0].Value); err != nil {
+				return nil, err
+			}
+			if err := t.norm.Bind("sum_of_squares", t.sumOfSquares); err != nil {
+				return nil, err
+			}
+		}
+	}
+	ok = true
+	return t, nil
+}
+
+// Close frees the sessions; the State stays.
+func (t *Stepper) Close() {
+	for _, s := range []*engine.Session{t.training, t.norm, t.accumulate, t.optimizer} {
+		if s != nil {
+			s.Close()
+		}
+	}
+}
+
+// Input is the tensor of a training graph's input, to be filled before Gradients.
+func (t *Stepper) Input(name string) *engine.Tensor { return t.inputs[name] }
+
+// Gradients runs the training graph on the inputs as they stand. With a sum
+// arena the gradients are added to it; first says that they replace it.
+// It returns the weighted loss and the unweighted loss of each sample.
+// The read of the loss is a device synchronisation.
+func (t *Stepper) Gradients(ctx context.Context, first bool) (loss float64, perSample []float32, err error) {
+	if err := t.training.Run(ctx); err != nil {
+		return 0, nil, err
+	}
+	s := t.State
+	if s.Sum != nil {
+		if first {
+			if err := s.Sum.Zero(); err != nil {
+				return 0, nil, err
+			}
+		}
+		err := t.eachChunk(ctx, t.accumulate, map[string]*engine.Arena{"sum": s.Sum, "grads": s.Grads, "sum.new": s.Sum}, nil)
+		if err != nil {
+			return 0, nil, err
+		}
+	}
+	return float64(t.loss.GetFloat32()[0]), t.perSample.GetFloat32(), nil
+}
+
+// gradients is the arena that holds the whole batch's gradients.
+func (s *State) gradients() *engine.Arena {
+	if s.Sum != nil {
+		return s.Sum
+	}
+	return s.Grads
+}
+
+// Norm is the global L2 norm of the gradients, which are multiplied by
+// lossScale; it is not finite if any of them is not. Chunk sums are added in
+// float64 in the arena's order.
+func (t *Stepper) Norm(ctx context.Context, lossScale float64) (float64, error) {
+	total := 0.0
+	err := t.eachChunk(ctx, t.norm, map[string]*engine.Arena{"grads": t.State.gradients()}, func() {
+		total += float64(t.sumOfSquares.GetFloat32()[0])
+	})
+	return math.Sqrt(total) / lossScale, err
+}
+
+// Update runs AdamW and the moving average in place. scalars are the optimizer
+// graph's: lr, beta1, …, ema_decay.
+func (t *Stepper) Update(ctx context.Context, scalars map[string]float64) error {
+	for name, tensor := range t.scalars {
+		x, ok := scalars[name]
+		if !ok {
+			return fmt.Errorf("optimizer: no value for its input %q", name)
+		}
+		if err := tensor.SetFloat32([]float32{float32(x)}); err != nil {
+			return err
+		}
+	}
+	s := t.State
+	return t.eachChunk(ctx, t.optimizer, map[string]*engine.Arena{
+		"params": s.Params, "grads": s.gradients(), "exp_avg": s.ExpAvg, "exp_avg_sq": s.ExpAvgSq, "ema_params": s.EMA,
+		"params.new": s.Params, "exp_avg.new": s.ExpAvg, "exp_avg_sq.new": s.ExpAvgSq, "ema_params.new": s.EMA,
+	}, nil)
+}
+
+// eachChunk runs a flat graph over the trained part of the arenas.
+func (t *Stepper) eachChunk(ctx context.Context, s *engine.Session, arenas map[string]*engine.Arena, after func()) error {
+	l := t.State.Layout
+	for at := 0; at < l.Trained; at += l.Chunk {
+		for name, arena := range arenas {
+			view, err := arena.View(4*int64(at), engine.Float32, int64(l.Chunk))
+			if err != nil {
+				return err
+			}
+			if err := s.Bind(name, view); err != nil {
+				return err
+			}
+		}
+		if err := s.Run(ctx); err != nil {
+			return err
+		}
+		if after != nil {
+			after()
+		}
+	}
+	return nil
+}
+
+// FirstBad names the first parameter, in forward order, whose gradient is not
+// finite, and the value; "" if all are.
+func (t *Stepper) FirstBad() (string, error) {
+	for _, p := range t.State.Layout.Params {
+		if !p.Trained {
+			continue
+		}
+		values, err := p.Read(t.State.gradients())
+		if err != nil {
+			return "", err
+		}
+		for i, x := range values {
+			if math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) {
+				return fmt.Sprintf("%s.grad[%d] = %g", p.Key, i, x), nil
+			}
+		}
+	}
+	return "", nil
+}
+
+func newSession(e *engine.Engine, g *graph.Graph, name string) (*engine.Session, error) {
+	m, err := g.Model()
+	if err != nil {
+		return nil, err
+	}
+	raw, err := onnx.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	return e.NewSession(raw, engine.SessionOptions{Name: name})
+}
+
+// newTensor allocates device memory for a graph's input or output.
+func newTensor(e *engine.Engine, v *graph.Value) (*engine.Tensor, error) {
+	dtype := map[graph.DType]engine.DType{
+		graph.Float32: engine.Float32, graph.Int64: engine.Int64, graph.Bool: engine.Bool, graph.Float16: engine.Float16,
+	}[v.DType]
+	shape := make([]int64, len(v.Shape))
+	for i, d := range v.Shape {
+		shape[i] = int64(d)
+	}
+	return e.NewTensor(dtype, shape...)
+}
+
+func bindView(s *engine.Session, name string, p Param, a *engine.Arena) error {
+	view, err := p.View(a)
+	if err != nil {
+		return err
+	}
+	return s.Bind(name, view)
+}

@@ -1,0 +1,312 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"path/filepath"
+	"time"
+
+	"immiscible/datasets"
+	"immiscible/models/engine"
+	"immiscible/pipeline/checkpoint"
+	"immiscible/pipeline/optim"
+	"immiscible/pipeline/runlog"
+)
+
+// TrainOptions are what a run needs besides its configuration.
+type TrainOptions struct {
+	Out      string    // folder of the run
+	Resume   string    // "auto", "never" or a checkpoint's path
+	Messages io.Writer // progress, and a line for each thing a user wants to know
+}
+
+// Train runs the configured training and leaves checkpoints, a log, TensorBoard
+// events and sample grids in o.Out. A cancelled context ends it after the step
+// in progress, with a checkpoint, and the context's cause as the error.
+func Train(ctx context.Context, c Config, o TrainOptions) error {
+	say := func(format string, args ...any) { fmt.Fprintf(o.Messages, format+"\n", args...) }
+
+	// Setting up: what is trained, on what, where.
+	s, err := openSubject(c)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	from, err := openRun(c, o)
+	if err != nil {
+		return err
+	}
+	if from.state.Step >= c.Train.MaxSteps {
+		say("%s holds %d steps, and max_steps is %d: nothing to do", from.path, from.state.Step, c.Train.MaxSteps)
+		return nil
+	}
+	data, err := datasets.Open(ctx, c.dataOptions())
+	if err != nil {
+		return err
+	}
+	defer data.Close()
+	e, err := engine.Open(ctx, engine.Options{Library: c.Runtime.Library, Provider: c.Runtime.Provider,
+		DeviceID: c.Runtime.DeviceID, Threads: c.Runtime.Threads, Log: func(line string) { say("%s", line) }})
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	t, err := newTrainer(e, c, s)
+	if err != nil {
+		return err
+	}
+	defer t.close()
+	if err := t.begin(from); err != nil {
+		return err
+	}
+	all, trained := t.state.Layout.Count()
+	say("%d records; %d parameters, %d trained; batch %d as %d × %d; %s on %s, %d threads",
+		data.Len(), all, trained, c.Train.BatchSize, c.Train.BatchSize/c.Train.MicroBatch, c.Train.MicroBatch, e.Version, e.Provider, e.Threads)
+	if from.path != "" {
+		say("going on from %s", from.path)
+	}
+
+	log, err := runlog.OpenLog(filepath.Join(o.Out, "log.jsonl"))
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	var events *runlog.Events
+	if c.Log.TensorBoard {
+		if events, err = runlog.OpenEvents(o.Out, from.state.Step+1); err != nil {
+			return err
+		}
+		defer events.Close()
+	}
+	bar := runlog.NewBar(o.Messages, "step", c.Train.MaxSteps)
+	defer bar.Close()
+
+	at := from.state
+	pairs := startPools(ctx, data, c, at.Position)
+	defer pairs.close()
+	var p *pool
+	saved := at.Step
+	save := func() error {
+		if saved == at.Step {
+			return nil
+		}
+		if err := log.Sync(); err != nil {
+			return err
+		}
+		if _, err := writeCheckpoint(o.Out, at, t.state, s.unet, s.schedule, c.EMA.Enabled); err != nil {
+			return err
+		}
+		saved = at.Step
+		return checkpoint.Prune(o.Out, c.Checkpoint.Keep)
+	}
+
+	for at.Step < c.Train.MaxSteps {
+		if ctx.Err() != nil {
+			return errors.Join(context.Cause(ctx), save())
+		}
+		start := time.Now()
+		record := runlog.Record{Step: at.Step + 1}
+
+		// 1. The batch's images and their noise, from the pool that holds them.
+		if p == nil || at.Position >= p.position+int64(p.n) {
+			if p, err = pairs.next(ctx); err != nil {
+				if ctx.Err() != nil {
+					return errors.Join(context.Cause(ctx), save())
+				}
+				return errors.Join(err, save())
+			}
+			record.PairMS = runlog.Number(p.pairing.Seconds() * 1e3)
+			record.SkippedRecords = len(p.skipped)
+		}
+		offset := int(at.Position - p.position)
+
+		// 2. Gradients of the batch, micro-batch by micro-batch. The step runs to
+		// its end even if the context is cancelled meanwhile.
+		step := context.WithoutCancel(ctx)
+		loss := 0.0
+		for done := 0; done < c.Train.BatchSize; done += c.Train.MicroBatch {
+			share := float64(c.Train.MicroBatch) / float64(c.Train.BatchSize)
+			if err := t.feed.fill(t.step, p, offset+done, c.Train.MicroBatch, share, 1); err != nil {
+				return err
+			}
+			part, _, err := t.step.Gradients(step, done == 0) // waits for the device
+			if err != nil {
+				return err
+			}
+			loss += part
+		}
+
+		// 3. Their norm, which decides whether the step counts.
+		norm, err := t.step.Norm(step, 1) // waits for the device
+		if err != nil {
+			return err
+		}
+		lr := t.lr.At(at.Updates + 1)
+		if math.IsNaN(norm) || math.IsInf(norm, 0) {
+			bad, err := t.step.FirstBad()
+			if err != nil {
+				return err
+			}
+			at.BadSteps++
+			record.Skipped = fmt.Sprintf("the gradient is not finite: %s", bad)
+			if at.BadSteps >= c.Train.MaxBadSteps {
+				return errors.Join(fmt.Errorf("step %d: %d steps in a row had a gradient that is not finite (first: %s): lower lr.learning_rate or look at the data; the weights are those before", at.Step+1, at.BadSteps, bad), save())
+			}
+		} else {
+			// 4. Clip, AdamW and the moving average, in place.
+			at.BadSteps = 0
+			at.Updates++
+			if err := t.step.Update(step, t.scalars(lr, norm, at.Updates)); err != nil {
+				return err
+			}
+		}
+
+		// 5. The log, then files.
+		at.Step++
+		at.Position += int64(c.Train.BatchSize)
+		elapsed := time.Since(start)
+		record.Position, record.Loss, record.LR, record.GradNorm = at.Position, runlog.Number(loss), runlog.Number(lr), runlog.Number(norm)
+		record.DistanceBefore, record.DistanceAfter = runlog.Number(p.before), runlog.Number(p.after)
+		record.StepMS = runlog.Number(elapsed.Seconds() * 1e3)
+		record.ImagesPerSecond = runlog.Number(float64(c.Train.BatchSize) / elapsed.Seconds())
+		if err := log.Append(record); err != nil {
+			return errors.Join(err, save())
+		}
+		if events != nil {
+			if err := events.Record(record); err != nil {
+				return errors.Join(err, save())
+			}
+		}
+		bar.Set(at.Step, record.Summary())
+		last := at.Step == c.Train.MaxSteps
+		if last || due(at.Step, c.Checkpoint.EverySteps) {
+			if err := save(); err != nil {
+				return err
+			}
+		}
+		if last || due(at.Step, c.Sample.EverySteps) {
+			picture, err := t.sample(ctx, o.Out, at.Step)
+			if err == nil && events != nil {
+				err = events.Image(at.Step, "samples", picture)
+			}
+			if err != nil && ctx.Err() == nil {
+				return errors.Join(err, save())
+			}
+		}
+	}
+	bar.Close()
+	say("%s: %d steps, loss %s", filepath.Join(o.Out, fmt.Sprintf("checkpoint-%d", at.Step)), at.Step, "in log.jsonl")
+	return nil
+}
+
+func due(step, every int) bool { return every > 0 && step%every == 0 }
+
+// dataOptions is the [data] table as the data set wants it.
+func (c Config) dataOptions() datasets.Options {
+	d := c.Data
+	return datasets.Options{
+		Sources: d.Source, Seed: uint64(c.Train.Seed), Channels: d.Channels, Resolution: d.Resolution, Pad: d.Pad,
+		Crop: d.Crop, Flip: d.Flip, Filter: d.Filter, NumClasses: d.NumClasses, Workers: d.Workers, Prefetch: d.Prefetch,
+		BadRecords: d.BadRecords, BadLimit: d.BadLimit,
+	}
+}
+
+// trainer holds what the loop uses.
+type trainer struct {
+	config  Config
+	subject *subject
+	state   *State
+	step    *Stepper
+	feed    *feeder
+	lr      optim.LR
+	ema     optim.EMA
+	gen     *Generator
+}
+
+func newTrainer(e *engine.Engine, c Config, s *subject) (*trainer, error) {
+	options := GraphOptions{Batch: c.Train.MicroBatch, Height: c.Data.Resolution, Width: c.Data.Resolution,
+		Dropout: true, InputPerturbation: c.Train.InputPerturbation > 0, Trained: s.trained(c)}
+	g, err := TrainingGraph(s.unet, s.schedule, options)
+	if err != nil {
+		return nil, err
+	}
+	t := &trainer{config: c, subject: s, ema: optim.DefaultEMA(), lr: c.lr()}
+	t.ema.Decay = c.EMA.Decay
+	if err := t.lr.Validate(); err != nil {
+		return nil, err
+	}
+	weights, err := s.schedule.LossWeights(c.Train.SNRGamma)
+	if err != nil {
+		return nil, err
+	}
+	t.feed = &feeder{config: c, schedule: s.schedule, lossWeights: weights, conditioned: s.unet.Conditioning() != "", dropout: s.unet.Dropout}
+	layout := NewLayout(g.Params(), options.Trained)
+	if _, trained := layout.Count(); trained == 0 {
+		return nil, fmt.Errorf("[train] parameters = %q matches no parameter of the model: want globs over its state-dict keys, such as \"*.attentions.*\"", c.Train.Parameters)
+	}
+	if t.state, err = NewState(e, layout, c.Train.MicroBatch < c.Train.BatchSize); err != nil {
+		return nil, err
+	}
+	if t.step, err = NewStepper(e, g, t.state); err != nil {
+		t.close()
+		return nil, err
+	}
+	options.Batch = c.sampleCount()
+	if t.gen, err = NewGenerator(e, s.unet, s.schedule, t.state, t.state.EMA, options); err != nil {
+		t.close()
+		return nil, err
+	}
+	return t, nil
+}
+
+func (t *trainer) close() {
+	if t.gen != nil {
+		t.gen.Close()
+	}
+	if t.step != nil {
+		t.step.Close()
+	}
+	t.state.Close()
+}
+
+// begin fills the state: from a checkpoint, from the folder that the run starts
+// from, or at random.
+func (t *trainer) begin(from runStart) error {
+	switch {
+	case from.path != "":
+		return readCheckpoint(from.path, t.state, t.config.EMA.Enabled)
+	case t.subject.source != nil && t.config.Model.Init == "pretrained":
+		if err := t.state.LoadParams(t.subject.source.Weights, t.state.Params, nil); err != nil {
+			return err
+		}
+		return t.state.copyEMA()
+	}
+	return t.state.Draw(uint64(t.config.Train.Seed))
+}
+
+// lr is the [lr] table as a schedule.
+func (c Config) lr() optim.LR {
+	l := optim.DefaultLR(c.LR.Schedule, c.LR.LearningRate, c.LR.WarmupSteps, c.Train.MaxSteps)
+	l.Power = c.LR.Power
+	if c.LR.Schedule == "cosine_with_restarts" {
+		l.NumCycles = float64(c.LR.NumCycles)
+	}
+	return l
+}
+
+// scalars are the optimizer graph's inputs for an update, counted from 1.
+func (t *trainer) scalars(lr, norm float64, update int) map[string]float64 {
+	o := t.config.Optimizer
+	decay := 0.0 // the average is the parameters where it is not enabled
+	if t.config.EMA.Enabled {
+		decay = optim.EMADecay(t.ema, update)
+	}
+	return map[string]float64{
+		"lr": lr, "beta1": o.Beta1, "beta2": o.Beta2, "eps": o.Eps, "weight_decay": o.WeightDecay,
+		"bias_correction1": optim.BiasCorrection(o.Beta1, update), "bias_correction2": optim.BiasCorrection(o.Beta2, update),
+		"clip_coef": optim.ClipCoef(norm, t.config.Train.MaxGradNorm), "ema_decay": decay,
+	}
+}
