@@ -1,3 +1,5 @@
+//go:build !amd64
+
 package assign
 
 func lower(v, c []float32) uint32                   { return lowerGeneric(v, c) }

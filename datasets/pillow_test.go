@@ -35,9 +35,9 @@ func worst(t *testing.T, name string, got, want *picture) (level int) {
 	return level
 }
 
-// TestDecodeMatchesPillow: PNGs to the bit. JPEGs within the bound beside them:
-// the two inverse DCTs round differently by one level, which the chroma matrix
-// (1.772) can turn into two, and CMYK multiplies four such samples.
+// TestDecodeMatchesPillow: PNGs to the bit, JPEGs within three levels, since
+// the two inverse DCTs may round luma and chroma apart by one, which makes up to
+// 1 + 1.772 in blue.
 func TestDecodeMatchesPillow(t *testing.T) {
 	files, err := filepath.Glob("testdata/pillow/decode_*.rgb.png")
 	if err != nil || len(files) != 16 {
@@ -47,7 +47,7 @@ func TestDecodeMatchesPillow(t *testing.T) {
 		name := strings.TrimSuffix(filepath.Base(file), ".rgb.png")
 		input, bound := name+".png", 0
 		if strings.HasPrefix(name, "decode_jpeg") {
-			input, bound = name+".jpg", 2
+			input, bound = name+".jpg", 3
 		}
 		p := pillow(t, input)
 		for _, mode := range []struct {

@@ -47,10 +47,15 @@ func indexTar(path string, file io.ReaderAt, size int64) (*tarShard, error) {
 	byKey := map[string]int{}
 	section := io.NewSectionReader(file, 0, size)
 	archive := tar.NewReader(section)
-	end, last := int64(0), "" // of the member before
+	end, last := int64(0), "" // of the member before; where the next header is
 	for {
 		head, err := archive.Next()
 		if errors.Is(err, io.EOF) {
+			// archive/tar takes the file's end for the archive's. Without the zero
+			// block that POSIX puts there, records may have been lost.
+			if size < end+512 && size > 0 {
+				return t, t.broken(last, end, size, io.ErrUnexpectedEOF)
+			}
 			break
 		}
 		if err != nil {
@@ -68,7 +73,10 @@ func indexTar(path string, file io.ReaderAt, size int64) (*tarShard, error) {
 			}
 			return t, t.broken(keyOf(head.Name), start, size, fmt.Errorf("%s has %d bytes by its header, %d are left", head.Name, head.Size, size-start))
 		}
-		end, last = start+(head.Size+511)/512*512, keyOf(head.Name)
+		last = keyOf(head.Name)
+		if end = start + (head.Size+511)/512*512; sparse {
+			end = start // its holes are not there: the true end is not known
+		}
 		if head.Typeflag != tar.TypeReg && head.Typeflag != tar.TypeCont && !sparse {
 			continue // links, devices, folders, global PAX headers
 		}
@@ -110,7 +118,7 @@ func (t *tarShard) broken(key string, offset, size int64, err error) error {
 		bytes.HasPrefix(head[:n], []byte{0xfd, '7', 'z'}), bytes.HasPrefix(head[:n], []byte{0x28, 0xb5, 0x2f, 0xfd}):
 		return fmt.Errorf("%s: the tar is compressed, so that no record can be reached by a seek; unpack it to a plain .tar", t.path)
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		err = fmt.Errorf("the tar ends early, after %d bytes", size)
+		err = fmt.Errorf("the tar ends early, after %d bytes, without an end marker", size)
 	}
 	return &shardFault{path: t.path, fault: &Fault{Shard: t.name, Key: key, Offset: offset, Err: err}}
 }

@@ -42,19 +42,18 @@ type ConfigModel struct {
 
 // ConfigData is the [data] table.
 type ConfigData struct {
-	Source        []string `toml:"source" doc:"WebDataset tar or image folder, glob or {000..009}, or an array of them; \"fashion-mnist\" is the embedded set"`
-	Resolution    int      `toml:"resolution" range:"[1,]" doc:"height and width that the model sees, in pixels, pad included"`
-	Channels      int      `toml:"channels" range:"[1,4]" doc:"colour channels: 1 grey, 3 RGB"`
-	Crop          string   `toml:"crop" is:"center|random" doc:"which square of an image that is not square"`
-	Flip          bool     `toml:"flip" doc:"mirror half of the images left to right"`
-	Filter        string   `toml:"filter" is:"bilinear|bicubic|lanczos" doc:"resampling filter, as PIL names and computes it"`
-	Pad           int      `toml:"pad" range:"[0,]" doc:"pixels of black added to each side, after the resize to resolution − 2·pad"`
-	Workers       int      `toml:"workers" range:"[1,]" doc:"decoding goroutines; changes no bit of the result"`
-	Prefetch      int      `toml:"prefetch" range:"[1,]" doc:"batches decoded ahead; changes no bit of the result"`
-	BadRecords    string   `toml:"bad_records" is:"skip|error" doc:"a record that cannot be read: the next good one of its shard takes its place, or the run stops"`
-	BadLimit      int      `toml:"bad_limit" range:"[0,]" doc:"different bad records after which the run stops; 0: no limit"`
-	NumClasses    int      `toml:"num_classes" range:"[0,]" doc:"classes that condition the model; 0: unconditional, labels are ignored"`
-	ExifTranspose bool     `toml:"exif_transpose" doc:"turn photographs upright by their EXIF orientation (torchvision does not, Hugging Face does)"`
+	Source     []string `toml:"source" doc:"WebDataset tar or image folder, glob or {000..009}, or an array of them; \"fashion-mnist\" is the embedded set"`
+	Resolution int      `toml:"resolution" range:"[1,]" doc:"height and width that the model sees, in pixels, pad included"`
+	Channels   int      `toml:"channels" range:"[1,4]" doc:"colour channels: 1 grey, 3 RGB"`
+	Crop       string   `toml:"crop" is:"center|random" doc:"which square of an image that is not square"`
+	Flip       bool     `toml:"flip" doc:"mirror half of the images left to right"`
+	Filter     string   `toml:"filter" is:"bilinear|bicubic|lanczos" doc:"resampling filter, as PIL names and computes it"`
+	Pad        int      `toml:"pad" range:"[0,]" doc:"pixels of black added to each side, after the resize to resolution − 2·pad"`
+	Workers    int      `toml:"workers" range:"[1,]" doc:"decoding goroutines; changes no bit of the result"`
+	Prefetch   int      `toml:"prefetch" range:"[1,]" doc:"batches decoded ahead; changes no bit of the result"`
+	BadRecords string   `toml:"bad_records" is:"skip|error" doc:"a record that cannot be read: the next good one of its shard takes its place, or the run stops"`
+	BadLimit   int      `toml:"bad_limit" range:"[0,]" doc:"different bad records after which the run stops; 0: no limit"`
+	NumClasses int      `toml:"num_classes" range:"[0,]" doc:"classes that condition the model; 0: unconditional, labels are ignored"`
 }
 
 // ConfigNoise is the [noise] table.
@@ -84,19 +83,18 @@ type ConfigScheduler struct {
 
 // ConfigTrain is the [train] table.
 type ConfigTrain struct {
-	BatchSize             int      `toml:"batch_size" range:"[1,]" doc:"images that one optimizer step sees"`
-	MicroBatch            int      `toml:"micro_batch" range:"[0,]" doc:"images that are in memory at once; divides batch_size; 0: batch_size"`
-	MaxSteps              int      `toml:"max_steps" range:"[1,]" resume:"free" doc:"optimizer steps of the whole run"`
-	Seed                  int64    `toml:"seed" range:"[0,]" doc:"decides order, crops, timesteps, noise, dropout and new weights"`
-	PredictionType        string   `toml:"prediction_type" is:"epsilon|v_prediction|sample" doc:"what the model predicts; written into scheduler_config.json"`
-	SNRGamma              float64  `toml:"snr_gamma" range:"[0,]" doc:"min-SNR loss weights (arXiv 2303.09556), 5 is usual; 0: off"`
-	NoiseOffset           float64  `toml:"noise_offset" range:"[0,]" doc:"standard deviation of one more draw a channel, added after pairing; 0: off"`
-	InputPerturbation     float64  `toml:"input_perturbation" range:"[0,]" doc:"extra noise in the model's input, not in its target (arXiv 2301.11706), 0.1 is usual; 0: off"`
-	ConditioningDropout   float64  `toml:"conditioning_dropout" range:"[0,1)" doc:"share of labels replaced by label num_classes, for guidance; num_class_embeds must exceed num_classes"`
-	MaxGradNorm           float64  `toml:"max_grad_norm" range:"[0,]" doc:"gradients of a larger global norm are scaled down to it; 0: off"`
-	GradientCheckpointing bool     `toml:"gradient_checkpointing" doc:"recompute activations in the backward pass: less memory, more time"`
-	MaxBadSteps           int      `toml:"max_bad_steps" range:"[1,]" doc:"steps in a row that may be skipped for a gradient that is not finite"`
-	Parameters            []string `toml:"parameters" doc:"glob, or an array of globs, over state-dict keys: which weights are trained; * crosses dots"`
+	BatchSize           int      `toml:"batch_size" range:"[1,]" doc:"images that one optimizer step sees"`
+	MicroBatch          int      `toml:"micro_batch" range:"[0,]" doc:"images that are in memory at once; divides batch_size; 0: batch_size"`
+	MaxSteps            int      `toml:"max_steps" range:"[1,]" resume:"free" doc:"optimizer steps of the whole run"`
+	Seed                int64    `toml:"seed" range:"[0,]" doc:"decides order, crops, timesteps, noise, dropout and new weights"`
+	PredictionType      string   `toml:"prediction_type" is:"epsilon|v_prediction|sample" doc:"what the model predicts; written into scheduler_config.json"`
+	SNRGamma            float64  `toml:"snr_gamma" range:"[0,]" doc:"min-SNR loss weights (arXiv 2303.09556), 5 is usual; 0: off"`
+	NoiseOffset         float64  `toml:"noise_offset" range:"[0,]" doc:"standard deviation of one more draw a channel, added after pairing; 0: off"`
+	InputPerturbation   float64  `toml:"input_perturbation" range:"[0,]" doc:"extra noise in the model's input, not in its target (arXiv 2301.11706), 0.1 is usual; 0: off"`
+	ConditioningDropout float64  `toml:"conditioning_dropout" range:"[0,1)" doc:"share of labels replaced by label num_classes, for guidance; num_class_embeds must exceed num_classes"`
+	MaxGradNorm         float64  `toml:"max_grad_norm" range:"[0,]" doc:"gradients of a larger global norm are scaled down to it; 0: off"`
+	MaxBadSteps         int      `toml:"max_bad_steps" range:"[1,]" doc:"steps in a row that may be skipped for a gradient that is not finite"`
+	Parameters          []string `toml:"parameters" doc:"glob, or an array of globs, over state-dict keys: which weights are trained; * crosses dots"`
 }
 
 // ConfigOptimizer is the [optimizer] table.

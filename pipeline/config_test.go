@@ -47,10 +47,10 @@ func TestConfigFile(t *testing.T) {
 // change of the surface, and made on purpose.
 const configFrozenKeys = `
 model: path init unet
-data: source resolution channels crop flip filter pad workers prefetch bad_records bad_limit num_classes exif_transpose
+data: source resolution channels crop flip filter pad workers prefetch bad_records bad_limit num_classes
 noise: pairing pool_size cost knn_k knn_score per_class
 scheduler: num_train_timesteps beta_start beta_end beta_schedule rescale_betas_zero_snr clip_sample clip_sample_range timestep_spacing steps_offset set_alpha_to_one variance_type
-train: batch_size micro_batch max_steps* seed prediction_type snr_gamma noise_offset input_perturbation conditioning_dropout max_grad_norm gradient_checkpointing max_bad_steps parameters
+train: batch_size micro_batch max_steps* seed prediction_type snr_gamma noise_offset input_perturbation conditioning_dropout max_grad_norm max_bad_steps parameters
 optimizer: name beta1 beta2 eps weight_decay
 lr: schedule learning_rate warmup_steps num_cycles power
 ema: enabled decay

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"immiscible/models/engine"
 	"immiscible/models/safetensors"
@@ -15,11 +16,15 @@ import (
 const (
 	weightsFile   = "diffusion_pytorch_model.safetensors"
 	optimizerFile = "optimizer.safetensors"
+
+	// numClassesKey stands in a weights file's metadata: classes of the data. The
+	// embedding after the last is "no class", where the model has one.
+	numClassesKey = "num_classes"
 )
 
 // writeCheckpoint writes out/checkpoint-<step>: a diffusers pipeline folder with
 // unet_ema, the optimizer's moments and the trainer's state beside.
-func writeCheckpoint(out string, at checkpoint.State, s *State, c unet.Config, schedule *diffusion.Schedule, ema bool) (string, error) {
+func writeCheckpoint(out string, at checkpoint.State, s *State, c unet.Config, schedule *diffusion.Schedule, numClasses int, ema bool) (string, error) {
 	return checkpoint.Write(out, at, func(dir string) error {
 		index, err := modelIndex()
 		if err != nil {
@@ -28,11 +33,11 @@ func writeCheckpoint(out string, at checkpoint.State, s *State, c unet.Config, s
 		if err := os.WriteFile(filepath.Join(dir, "model_index.json"), index, 0o644); err != nil {
 			return err
 		}
-		if err := writeModel(filepath.Join(dir, "unet"), c, s, s.Params); err != nil {
+		if err := writeModel(filepath.Join(dir, "unet"), c, s, s.Params, numClasses); err != nil {
 			return err
 		}
 		if ema {
-			if err := writeModel(filepath.Join(dir, "unet_ema"), c, s, s.EMA); err != nil {
+			if err := writeModel(filepath.Join(dir, "unet_ema"), c, s, s.EMA, numClasses); err != nil {
 				return err
 			}
 		}
@@ -58,7 +63,7 @@ func (s *State) moments() []safetensors.Entry {
 }
 
 // writeModel writes a folder that UNet2DModel.from_pretrained opens.
-func writeModel(dir string, c unet.Config, s *State, a *engine.Arena) error {
+func writeModel(dir string, c unet.Config, s *State, a *engine.Arena, numClasses int) error {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
@@ -69,7 +74,8 @@ func writeModel(dir string, c unet.Config, s *State, a *engine.Arena) error {
 	if err := os.WriteFile(filepath.Join(dir, "config.json"), config, 0o644); err != nil {
 		return err
 	}
-	return safetensors.Write(filepath.Join(dir, weightsFile), map[string]string{"format": "pt"}, s.Entries(a))
+	metadata := map[string]string{"format": "pt", numClassesKey: strconv.Itoa(numClasses)}
+	return safetensors.Write(filepath.Join(dir, weightsFile), metadata, s.Entries(a))
 }
 
 // readCheckpoint restores the state that writeCheckpoint wrote.

@@ -146,38 +146,52 @@ func todaysKey(key string) string {
 	return oldAttention.Replace(key)
 }
 
-// LoadParams fills the parameters of an arena from a weights file. Every
-// parameter must be there with its shape, and nothing else: a file that does
-// not fit its config.json is refused by name. only limits the load to the
-// parameters it accepts; nil loads all.
-func (s *State) LoadParams(f *safetensors.File, a *engine.Arena, only func(Param) bool) error {
-	names := map[string]safetensors.Tensor{}
+// matchWeights finds each parameter of the layout in a weights file. Every one
+// must be there with its shape, and nothing else: a file that does not fit its
+// config.json is refused by name.
+func matchWeights(f *safetensors.File, l Layout) ([]safetensors.Tensor, error) {
+	byKey := map[string]safetensors.Tensor{}
 	for _, t := range f.Tensors {
-		names[todaysKey(t.Name)] = t
+		byKey[todaysKey(t.Name)] = t
 	}
-	for _, p := range s.Layout.Params {
-		t, ok := names[p.Key]
-		if !ok {
-			return fmt.Errorf("%s: tensor %q is missing: the weights do not belong to this config.json", f.Path, p.Key)
+	tensors := make([]safetensors.Tensor, len(l.Params))
+	for i, p := range l.Params {
+		t, ok := byKey[p.Key]
+		switch {
+		case !ok:
+			return nil, fmt.Errorf("%s: tensor %q is missing: the weights do not belong to this config.json", f.Path, p.Key)
+		case !sameButOnes(t.Shape, p.Shape):
+			return nil, fmt.Errorf("%s: tensor %q has shape %v, want %v: the weights do not belong to this config.json", f.Path, t.Name, t.Shape, p.Shape)
 		}
-		delete(names, p.Key)
+		tensors[i] = t
+		delete(byKey, p.Key)
+	}
+	for _, t := range f.Tensors {
+		if _, left := byKey[todaysKey(t.Name)]; left {
+			return nil, fmt.Errorf("%s: tensor %q has no place in the model that config.json describes", f.Path, t.Name)
+		}
+	}
+	return tensors, nil
+}
+
+// LoadParams fills parameters of an arena from a weights file that fits. only
+// limits the load to the parameters it accepts; nil loads all.
+func (s *State) LoadParams(f *safetensors.File, a *engine.Arena, only func(Param) bool) error {
+	tensors, err := matchWeights(f, s.Layout)
+	if err != nil {
+		return err
+	}
+	for i, p := range s.Layout.Params {
 		if only != nil && !only(p) {
 			continue
 		}
-		// Older attention weights are 1×1 convolutions: the same numbers.
-		if count := numel64(t.Shape); count != int64(p.Numel()) || !samePrefix(t.Shape, p.Shape) {
-			return fmt.Errorf("%s: tensor %q has shape %v, want %v: the weights do not belong to this config.json", f.Path, t.Name, t.Shape, p.Shape)
-		}
 		values := make([]float32, p.Numel())
-		if err := f.Float32(t, values); err != nil {
+		if err := f.Float32(tensors[i], values); err != nil {
 			return err
 		}
 		if err := p.write(a, values); err != nil {
 			return err
 		}
-	}
-	for _, t := range names {
-		return fmt.Errorf("%s: tensor %q has no place in the model that config.json describes", f.Path, t.Name)
 	}
 	return nil
 }
@@ -223,8 +237,9 @@ func numel64(shape []int64) int64 {
 	return n
 }
 
-// samePrefix accepts shapes that differ in trailing ones only.
-func samePrefix(got []int64, want []int) bool {
+// sameButOnes accepts shapes that differ in trailing ones only: older attention
+// weights are 1×1 convolutions, the same numbers.
+func sameButOnes(got []int64, want []int) bool {
 	for i := range max(len(got), len(want)) {
 		g, w := int64(1), int64(1)
 		if i < len(got) {

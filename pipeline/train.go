@@ -96,7 +96,7 @@ func Train(ctx context.Context, c Config, o TrainOptions) error {
 		if err := log.Sync(); err != nil {
 			return err
 		}
-		if _, err := writeCheckpoint(o.Out, at, t.state, s.unet, s.schedule, c.EMA.Enabled); err != nil {
+		if _, err := writeCheckpoint(o.Out, at, t.state, s.unet, s.schedule, c.Data.NumClasses, c.EMA.Enabled); err != nil {
 			return err
 		}
 		saved = at.Step

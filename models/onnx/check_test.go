@@ -217,6 +217,17 @@ func TestCheckAcceptsOddities(t *testing.T) {
 		"reference attribute": func(m *ModelProto) {
 			m.Functions[0].Node[0].Attribute = []*AttributeProto{{Name: proto.String("k"), Type: AttributeProto_INT.Enum(), RefAttrName: proto.String("unused")}}
 		},
+		"sparse initializer and attribute": func(m *ModelProto) {
+			sparse := &SparseTensorProto{Values: NewTensor("s", TensorProto_FLOAT, []int64{1}, make([]byte, 4)), Indices: NewTensor("", TensorProto_INT64, []int64{1, 2}, make([]byte, 16)), Dims: []int64{3, 3}}
+			m.Graph.SparseInitializer = []*SparseTensorProto{sparse}
+			m.Graph.Node[1].Attribute = []*AttributeProto{{Name: proto.String("k"), Type: AttributeProto_SPARSE_TENSOR.Enum(), SparseTensor: sparse}}
+		},
+		"types beside tensors": func(m *ModelProto) {
+			tensor := NewValueInfo("", TensorProto_FLOAT, nil).Type
+			sequence := &TypeProto{Value: &TypeProto_SequenceType{SequenceType: &TypeProto_Sequence{ElemType: tensor}}}
+			m.Graph.ValueInfo[0].Type = &TypeProto{Value: &TypeProto_OptionalType{OptionalType: &TypeProto_Optional{ElemType: sequence}}}
+			m.Graph.Node[1].Attribute = []*AttributeProto{{Name: proto.String("k"), Type: AttributeProto_TYPE_PROTO.Enum(), Tp: tensor}}
+		},
 	}
 	for name, change := range rows {
 		m := sample()

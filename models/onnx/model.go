@@ -1,6 +1,7 @@
 package onnx
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -80,7 +81,7 @@ func replaceFile(path string, write func(f *os.File) error) error {
 	if err == nil {
 		err = f.Sync()
 	}
-	err = errors.Join(err, f.Close())
+	err = cmp.Or(err, f.Close())
 	if err == nil {
 		err = os.Rename(temporary, path)
 	}

@@ -1,6 +1,7 @@
 package safetensors
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -247,10 +248,10 @@ func (f *File) readAt(t Tensor, data []byte, from int64) error {
 
 // Close closes the file and its shards. A tensor that was read stays as it is.
 func (f *File) Close() error {
-	var errs []error
+	var err error
 	for _, file := range f.files {
-		errs = append(errs, file.Close())
+		err = cmp.Or(err, file.Close())
 	}
 	f.files = nil
-	return errors.Join(errs...)
+	return err
 }

@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -61,7 +60,7 @@ func Write(path string, metadata map[string]string, entries []Entry) error {
 	if err != nil {
 		return err
 	}
-	err = errors.Join(writeAll(f, header, sorted, sizes), f.Close())
+	err = cmp.Or(writeAll(f, header, sorted, sizes), f.Close())
 	if err == nil {
 		err = os.Rename(temporary, path)
 	}

@@ -63,9 +63,44 @@ func WriteGrid(path string, images [][]float32, rows, cols, C, H, W int) ([]byte
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-grid-*")
+	return data, replaceFile(path, data)
+}
+
+// WriteImage writes one image [C, H, W] as a PNG of W by H pixels, grey or RGB,
+// to path, whole or not at all. Values become pixels as in EncodeGrid.
+func WriteImage(path string, values []float32, C, H, W int) error {
+	if C != 1 && C != 3 || len(values) != C*H*W {
+		return fmt.Errorf("write %s: %d values of [%d, %d, %d]: want an image of 1 or 3 channels", path, len(values), C, H, W)
+	}
+	var picture image.Image
+	if C == 1 {
+		grey := image.NewGray(image.Rect(0, 0, W, H))
+		for i, x := range values {
+			grey.Pix[i] = pixel(x)
+		}
+		picture = grey
+	} else {
+		rgb := image.NewNRGBA(image.Rect(0, 0, W, H))
+		for i := range H * W {
+			for c := range 3 {
+				rgb.Pix[4*i+c] = pixel(values[c*H*W+i])
+			}
+			rgb.Pix[4*i+3] = 255
+		}
+		picture = rgb
+	}
+	var b bytes.Buffer
+	if err := png.Encode(&b, picture); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return replaceFile(path, b.Bytes())
+}
+
+// replaceFile writes a file under another name and renames it.
+func replaceFile(path string, data []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-image-*")
 	if err != nil {
-		return nil, fmt.Errorf("write %s: %w", path, err)
+		return fmt.Errorf("write %s: %w", path, err)
 	}
 	defer os.Remove(f.Name()) // gone already if it was renamed
 	_, err = f.Write(data)
@@ -79,7 +114,7 @@ func WriteGrid(path string, images [][]float32, rows, cols, C, H, W int) ([]byte
 		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("write %s: %w", path, err)
+		return fmt.Errorf("write %s: %w", path, err)
 	}
-	return data, nil
+	return nil
 }

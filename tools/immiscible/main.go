@@ -42,6 +42,9 @@ type Command struct {
 func commands() []Command {
 	return []Command{
 		train(),
+		generate(),
+		export(),
+		doctor(),
 		assignSolve(),
 		version(),
 		help(),

@@ -1,0 +1,68 @@
+package assign
+
+import "golang.org/x/sys/cpu"
+
+var hasAVX2 = cpu.X86.HasAVX2
+
+//go:noescape
+func lowerAVX2(v, c *float32, n int) uint32
+
+//go:noescape
+func min2AVX2(c, v *float32, n int) (u1, u2 float32)
+
+//go:noescape
+func firstAVX2(c, v *float32, t float32, n int) int
+
+//go:noescape
+func relaxAVX2(d *float32, pred *int32, c, v *float32, h float32, row int32, n int) float32
+
+//go:noescape
+func minDiffAVX2(c, v *float32, n int) float64
+
+func lower(v, c []float32) uint32 {
+	n := len(c) &^ 7
+	if !hasAVX2 || n == 0 {
+		return lowerGeneric(v, c)
+	}
+	return max(lowerAVX2(&v[0], &c[0], n), lowerGeneric(v[n:], c[n:]))
+}
+
+func min2(c, v []float32) (u1, u2 float32) {
+	n := len(c) &^ 7
+	if !hasAVX2 || n == 0 {
+		return min2Generic(c, v)
+	}
+	u1, u2 = min2AVX2(&c[0], &v[0], n)
+	if n == len(c) {
+		return u1, u2
+	}
+	r1, r2 := min2Generic(c[n:], v[n:])
+	return min(u1, r1), min(max(u1, r1), u2, r2)
+}
+
+func first(c, v []float32, t float32, from int) int {
+	n := (len(c) - from) &^ 7
+	if !hasAVX2 || n <= 0 {
+		return firstGeneric(c, v, t, from)
+	}
+	if j := firstAVX2(&c[from], &v[from], t, n); j < n {
+		return from + j
+	}
+	return firstGeneric(c, v, t, from+n)
+}
+
+func relax(d []float32, pred []int32, c, v []float32, h float32, row int32) float32 {
+	n := len(c) &^ 7
+	if !hasAVX2 || n == 0 {
+		return relaxGeneric(d, pred, c, v, h, row)
+	}
+	return min(relaxAVX2(&d[0], &pred[0], &c[0], &v[0], h, row, n), relaxGeneric(d[n:], pred[n:], c[n:], v[n:], h, row))
+}
+
+func minDiff(c, v []float32) float64 {
+	n := len(c) &^ 7
+	if !hasAVX2 || n == 0 {
+		return minDiffGeneric(c, v)
+	}
+	return min(minDiffAVX2(&c[0], &v[0], n), minDiffGeneric(c[n:], v[n:]))
+}

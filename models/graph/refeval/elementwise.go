@@ -1,0 +1,87 @@
+package refeval
+
+import (
+	"math"
+
+	"immiscible/models/graph"
+	"immiscible/models/onnx"
+)
+
+// ops has a case for every operator that a builder can make.
+var ops = map[string]op{
+	"Add": binary(func(x, y float64) float64 { return x + y }),
+	"Sub": binary(func(x, y float64) float64 { return x - y }),
+	"Mul": binary(func(x, y float64) float64 { return x * y }),
+	"Div": binary(func(x, y float64) float64 { return x / y }),
+	"Pow": binary(math.Pow), "Max": binary(math.Max), "Min": binary(math.Min),
+	"Equal":   binary(func(x, y float64) float64 { return truth(x == y) }),
+	"Greater": binary(func(x, y float64) float64 { return truth(x > y) }),
+	"Neg":     unary(func(x float64) float64 { return -x }),
+	"Relu":    unary(func(x float64) float64 { return math.Max(x, 0) }),
+	"Sqrt":    unary(math.Sqrt), "Exp": unary(math.Exp), "Log": unary(math.Log),
+	"Sin": unary(math.Sin), "Cos": unary(math.Cos), "Tanh": unary(math.Tanh), "Erf": unary(math.Erf),
+	"Sigmoid": unary(sigmoid), "Softplus": unary(softplus), "QuickGelu": quickGelu,
+	"Where": where, "Cast": cast, "Identity": unary(func(x float64) float64 { return x }),
+
+	"MatMul": matmul, "FusedMatMul": matmul, "Gemm": gemm,
+	"Conv": conv, "ConvInputGrad": convInputGrad, "ConvWeightGrad": convWeightGrad,
+	"ConvBiasGrad": convBiasGrad, "Resize": resize,
+
+	"LayerNormalization": layerNormalization, "Softmax": softmax,
+	"GroupNormalization": groupNormalization, "GroupNormalizationGrad": groupNormalizationGrad,
+
+	"ReduceSum": reduction(sum), "ReduceMean": reduction(mean), "ReduceSumSquare": reduction(sumSquare),
+	"Reshape": reshape, "Transpose": transpose, "Concat": concat, "Slice": slice, "Split": split,
+	"Expand": expand, "Pad": pad, "Gather": gather,
+}
+
+func unary(f func(x float64) float64) op {
+	return func(_ *graph.Node, in []array) []array {
+		return []array{fill(in[0].shape, func(i []int) float64 { return f(*in[0].at(i...)) })}
+	}
+}
+
+func binary(f func(x, y float64) float64) op {
+	return func(_ *graph.Node, in []array) []array {
+		return []array{fill(broadcast(in[0].shape, in[1].shape), func(i []int) float64 {
+			return f(*in[0].at(i...), *in[1].at(i...))
+		})}
+	}
+}
+
+func truth(x bool) float64 {
+	if x {
+		return 1
+	}
+	return 0
+}
+
+func sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
+
+// ln(1 + eˣ), without the overflow of eˣ.
+func softplus(x float64) float64 { return math.Max(x, 0) + math.Log1p(math.Exp(-math.Abs(x))) }
+
+func quickGelu(n *graph.Node, in []array) []array {
+	alpha := n.Float("alpha", 1.702)
+	return unary(func(x float64) float64 { return x * sigmoid(alpha*x) })(n, in)
+}
+
+func where(_ *graph.Node, in []array) []array {
+	shape := broadcast(in[0].shape, broadcast(in[1].shape, in[2].shape))
+	return []array{fill(shape, func(i []int) float64 {
+		if *in[0].at(i...) != 0 {
+			return *in[1].at(i...)
+		}
+		return *in[2].at(i...)
+	})}
+}
+
+func cast(n *graph.Node, in []array) []array {
+	switch onnx.TensorProto_DataType(n.Int("to", 0)) {
+	case onnx.TensorProto_INT64:
+		return unary(math.Trunc)(n, in)
+	case onnx.TensorProto_BOOL:
+		return unary(func(x float64) float64 { return truth(x != 0) })(n, in)
+	}
+	return unary(func(x float64) float64 { return x })(n, in)
+}

@@ -1,0 +1,113 @@
+package refeval
+
+import (
+	"math"
+
+	"immiscible/models/graph"
+)
+
+// moments are the mean and 1/√(variance + epsilon) of a list.
+func moments(xs []float64, epsilon float64) (mu, r float64) {
+	mu = mean(xs)
+	variance := 0.0
+	for _, x := range xs {
+		variance += (x - mu) * (x - mu) / float64(len(xs))
+	}
+	return mu, 1 / math.Sqrt(variance+epsilon)
+}
+
+// normalized standardises consecutive rows of m elements and returns them with
+// the rows' moments.
+func normalized(data []float64, m int, epsilon float64) (hat, mus, rs []float64) {
+	for at := 0; at < len(data); at += m {
+		row := data[at : at+m]
+		mu, r := moments(row, epsilon)
+		for _, x := range row {
+			hat = append(hat, (x-mu)*r)
+		}
+		mus, rs = append(mus, mu), append(rs, r)
+	}
+	return hat, mus, rs
+}
+
+// layerNormalization is y = scale·(x − mean)·invStdDev + bias over rows of the
+// last dimension.
+func layerNormalization(n *graph.Node, in []array) []array {
+	x, scale := in[0], in[1]
+	d := x.shape[len(x.shape)-1]
+	hat, mus, rs := normalized(x.data, d, n.Float("epsilon", 1e-5))
+	y := array{shape: x.shape}
+	for i, h := range hat {
+		v := h * scale.data[i%d]
+		if len(in) == 3 {
+			v += in[2].data[i%d]
+		}
+		y.data = append(y.data, v)
+	}
+	stats := append(append([]int{}, x.shape[:len(x.shape)-1]...), 1)
+	return []array{y, {stats, mus}, {stats, rs}}
+}
+
+// groupNormalization is y = scale_c·(x − mean)·invStdDev + bias_c over the
+// C/groups channels and all positions of an image's group, which lie together.
+func groupNormalization(n *graph.Node, in []array) []array {
+	x, scale, bias := in[0], in[1], in[2]
+	groups := n.Int("num_groups", 1)
+	hat, mus, rs := normalized(x.data, len(x.data)/x.shape[0]/groups, n.Float("epsilon", 1e-5))
+	h := array{x.shape, hat}
+	y := fill(x.shape, func(i []int) float64 { return *h.at(i...)**scale.at(i[1]) + *bias.at(i[1]) })
+	stats := []int{x.shape[0], groups, 1}
+	return []array{y, {stats, mus}, {stats, rs}}
+}
+
+// groupNormalizationGrad multiplies by the transposed Jacobian, within a group
+// of M elements ∂y_j/∂x_i = γ_j·r·(δ_ij − 1/M − x̂_i·x̂_j/M).
+func groupNormalizationGrad(n *graph.Node, in []array) []array {
+	dy, x, scale, mu, r := in[0], in[1], in[2], in[3], in[4]
+	groups := n.Int("num_groups", 1)
+	m := len(x.data) / x.shape[0] / groups
+	dx, dscale, dbias := zeros(x.shape), zeros(scale.shape), zeros(scale.shape)
+	hat := fill(x.shape, func(i []int) float64 {
+		group := i[0]*groups + i[1]/(x.shape[1]/groups)
+		return (*x.at(i...) - mu.data[group]) * r.data[group]
+	})
+	g := fill(x.shape, func(i []int) float64 { return *dy.at(i...) * *scale.at(i[1]) }) // the gradient of x̂
+	for group, r := range r.data {
+		g, hat, dx := g.data[group*m:][:m], hat.data[group*m:][:m], dx.data[group*m:][:m]
+		meanG, meanGHat := 0.0, 0.0
+		for j := range g {
+			meanG += g[j] / float64(m)
+			meanGHat += g[j] * hat[j] / float64(m)
+		}
+		for i := range dx {
+			dx[i] = r * (g[i] - meanG - hat[i]*meanGHat)
+		}
+	}
+	each(x.shape, func(i []int) {
+		*dscale.at(i[1]) += *dy.at(i...) * *hat.at(i...)
+		*dbias.at(i[1]) += *dy.at(i...)
+	})
+	return []array{dx, dscale, dbias}
+}
+
+// softmax is eˣ/Σeˣ over rows of the last dimension; the row's maximum is taken
+// off first, which changes nothing but keeps eˣ finite.
+func softmax(_ *graph.Node, in []array) []array {
+	x := in[0]
+	y := array{shape: x.shape}
+	d := x.shape[len(x.shape)-1]
+	for at := 0; at < len(x.data); at += d {
+		row := x.data[at : at+d]
+		most, total := math.Inf(-1), 0.0
+		for _, v := range row {
+			most = math.Max(most, v)
+		}
+		for _, v := range row {
+			total += math.Exp(v - most)
+		}
+		for _, v := range row {
+			y.data = append(y.data, math.Exp(v-most)/total)
+		}
+	}
+	return []array{y}
+}
