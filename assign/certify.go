@@ -24,10 +24,7 @@ func (s *solver) certify() {
 // each. A column that is freed in a rectangular problem may stay free, so its v goes back to 0, which can loosen
 // other rows in turn.
 func (s *solver) repair() {
-	s.v64 = make([]float64, s.cols)
-	for j, x := range s.v {
-		s.v64[j] = float64(x)
-	}
+	s.v64 = s.duals()
 	v := s.v64
 	u := make([]float64, s.rows)
 	var loose, free []int32
@@ -124,27 +121,28 @@ func (s *solver) narrow() []float32 {
 	if spread == 0 {
 		return nil // every row has its minimum
 	}
-	var cut []float32
+	narrowed := make([]float32, len(s.c))
 	var largest float32
-	for i := range s.rows {
-		bound := float32(least[i] + 2*spread + 1e-3*chosen)
-		for j, x := range s.row(int32(i)) {
-			if x <= bound {
-				continue
-			}
-			if cut == nil {
-				cut = append(cut, s.c...)
-			}
-			cut[i*s.cols+j] = bound
-		}
-	}
-	for _, x := range cut {
-		largest = max(largest, max(x, -x))
+	for k, x := range s.c {
+		narrowed[k] = min(x, float32(least[k/s.cols]+2*spread+1e-3*chosen))
+		largest = max(largest, narrowed[k], -narrowed[k])
 	}
 	if float64(largest) > s.largest/2 {
 		return nil // as narrow as it gets
 	}
-	return cut
+	return narrowed
+}
+
+// duals returns v in float64.
+func (s *solver) duals() []float64 {
+	if s.v64 != nil {
+		return s.v64
+	}
+	v := make([]float64, s.cols)
+	for j, x := range s.v {
+		v[j] = float64(x)
+	}
+	return v
 }
 
 // scaled returns factor · cost; a power of two keeps every digit.

@@ -5,7 +5,7 @@ import "golang.org/x/sys/cpu"
 var hasAVX2 = cpu.X86.HasAVX2
 
 //go:noescape
-func lowerAVX2(v, c *float32, n int) uint32
+func lowerAVX2(v, c *float32, u float32, n int) uint32
 
 //go:noescape
 func min2AVX2(c, v *float32, n int) (u1, u2 float32)
@@ -19,12 +19,12 @@ func relaxAVX2(d *float32, pred *int32, c, v *float32, h float32, row int32, n i
 //go:noescape
 func minDiffAVX2(c, v *float32, n int) float64
 
-func lower(v, c []float32) uint32 {
+func lower(v, c []float32, u float32) uint32 {
 	n := len(c) &^ 7
 	if !hasAVX2 || n == 0 {
-		return lowerGeneric(v, c)
+		return lowerGeneric(v, c, u)
 	}
-	return max(lowerAVX2(&v[0], &c[0], n), lowerGeneric(v[n:], c[n:]))
+	return max(lowerAVX2(&v[0], &c[0], u, n), lowerGeneric(v[n:], c[n:], u))
 }
 
 func min2(c, v []float32) (u1, u2 float32) {

@@ -3,18 +3,20 @@
 // The loops of kernels_generic.go, eight columns at a time (AVX2). n is a positive multiple of 8 throughout;
 // the remainder is the caller's. VMINPS and VMAXPS keep their second source on equality, as `if x < y` does.
 
-// func lowerAVX2(v, c *float32, n int) uint32
-TEXT ·lowerAVX2(SB), NOSPLIT, $0-28
+// func lowerAVX2(v, c *float32, u float32, n int) uint32
+TEXT ·lowerAVX2(SB), NOSPLIT, $0-36
 	MOVQ v+0(FP), DI
 	MOVQ c+8(FP), SI
-	MOVQ n+16(FP), CX
+	VBROADCASTSS u+16(FP), Y14
+	MOVQ n+24(FP), CX
 	VPCMPEQD Y15, Y15, Y15
 	VPSRLD $1, Y15, Y15         // all bits but the sign
 	VPXOR Y2, Y2, Y2            // largest |c| so far
 
 lowerLoop:
 	VMOVUPS (SI), Y0
-	VMINPS (DI), Y0, Y1
+	VSUBPS Y14, Y0, Y1
+	VMINPS (DI), Y1, Y1
 	VMOVUPS Y1, (DI)
 	VPAND Y15, Y0, Y0
 	VPMAXUD Y0, Y2, Y2
@@ -29,7 +31,7 @@ lowerLoop:
 	VPSHUFD $0xB1, X2, X1
 	VPMAXUD X1, X2, X2
 	VMOVD X2, AX
-	MOVL AX, ret+24(FP)
+	MOVL AX, ret+32(FP)
 	VZEROUPPER
 	RET
 

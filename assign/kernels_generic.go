@@ -23,15 +23,16 @@ func notFinite(x []float32) int {
 	return -1
 }
 
-// lowerGeneric sets v[j] = min(v[j], c[j]) and returns the largest |c[j]| as IEEE bits, which exceeds
-// infBits−1 exactly when an entry is infinite or NaN.
-func lowerGeneric(v, c []float32) uint32 {
+// lowerGeneric sets v[j] = min(v[j], c[j] − u) and returns the largest |c[j]| as IEEE bits, which reaches infBits
+// exactly when an entry is infinite or NaN.
+func lowerGeneric(v, c []float32, u float32) uint32 {
 	var largest uint32
+	v = v[:len(c)]
 	for j, x := range c {
-		if x < v[j] {
+		largest = max(largest, math.Float32bits(x)&^signBit)
+		if x -= u; x < v[j] {
 			v[j] = x
 		}
-		largest = max(largest, math.Float32bits(x)&^signBit)
 	}
 	return largest
 }

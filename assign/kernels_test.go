@@ -46,7 +46,7 @@ func TestKernels(t *testing.T) {
 			}
 			c[int(src.Uint64()%uint64(n))] *= float32(math.Inf(int(src.Uint64()%2)*2 - 1)) // ±Inf or NaN
 			v2 := slices.Clone(v)
-			if got, want := lower(v, c), lowerGeneric(v2, c); got != want || got < infBits || !slices.Equal(v, v2) {
+			if got, want := lower(v, c, h), lowerGeneric(v2, c, h); got != want || got < infBits || !slices.Equal(v, v2) {
 				t.Fatalf("n = %d: lower %x %v, generic %x %v", n, got, v, want, v2)
 			}
 		}

@@ -40,8 +40,11 @@ type scan struct {
 
 // Linear solves the assignment problem exactly: it gives every row its own column so that the sum of
 // cost[i*cols+perm[i]] is smallest. cost is [rows, cols], rows ≤ cols. The total exceeds the optimum by at most
-// 1e-6 · Σ|chosen entries|. Among equal optima it takes the diagonal where that is cheap: a constant matrix gives
-// the identity. Beside an entry above 2^96 those below 2^−94 lose digits. It refuses an empty or misshapen matrix and names the first entry that is not finite.
+// 1e-6 · Σ|chosen entries|. (It may by more where large negative entries stand unused beside chosen ones that are
+// 2^−30 of their size or less: float64 does not resolve these. Large positive ones, penalties up to the largest
+// float32, do no harm, except that beside one above 2^96 entries below 2^−94 lose digits.) Among equal optima it
+// takes the diagonal where that is cheap: a constant matrix gives the identity. It refuses an empty or misshapen
+// matrix and names the first entry that is not finite.
 func Linear(cost []float32, rows, cols int) (perm []int, err error) {
 	switch {
 	case rows < 1 || cols < 1:
@@ -81,33 +84,33 @@ func solve(cost []float32, rows, cols int) (*solver, error) {
 	return s, nil
 }
 
-// newSolver takes the column minima as the first v of a square problem (column reduction); in a rectangular one
-// v starts at 0, where the columns that stay free must end. The same pass finds entries that are not finite.
+// newSolver starts v of a square problem at the minima of the columns after each row has had its own minimum taken
+// off. (Jonker and Volgenant reduce columns only; then rows of large scale or offset set every v, and the solve is
+// up to a hundred times as long.) In a rectangular problem v starts at 0, where the columns that stay free must
+// end. The same pass finds entries that are not finite.
 func newSolver(cost []float32, rows, cols int) (*solver, error) {
 	s := &solver{c: cost, rows: rows, cols: cols,
 		v: make([]float32, cols), rowOf: make([]int32, cols), colOf: make([]int32, rows),
 		d: make([]float32, cols), pred: make([]int32, cols), zero: make([]float32, cols)}
 	for j := range s.v {
 		s.v[j] = inf
+		s.rowOf[j] = -1
 	}
 	var largest uint32
 	for i := range rows {
-		bits := lower(s.v, s.row(int32(i)))
+		s.colOf[i] = -1
+		c := s.row(int32(i))
+		u, _ := min2(c, s.zero)
+		bits := lower(s.v, c, u)
 		if bits >= infBits {
-			j := notFinite(s.row(int32(i)))
-			return nil, fmt.Errorf("assign: cost entry [%d, %d] is %v, want a finite number", i, j, cost[i*cols+j])
+			j := notFinite(c)
+			return nil, fmt.Errorf("assign: cost entry [%d, %d] is %v, want a finite number", i, j, c[j])
 		}
 		largest = max(largest, bits)
 	}
 	s.largest = float64(math.Float32frombits(largest))
 	if rows < cols {
 		clear(s.v)
-	}
-	for j := range s.rowOf {
-		s.rowOf[j] = -1
-	}
-	for i := range s.colOf {
-		s.colOf[i] = -1
 	}
 	return s, nil
 }
@@ -128,9 +131,9 @@ func (s *solver) run() {
 	for i := range free {
 		free[i] = int32(i)
 	}
-	// The first pass is also the assignment of column reduction and the reduction transfer: a row that attains a
+	// Two passes, the second for rows that met a tie. The first is also the assignment of column reduction and the reduction transfer: a row that attains a
 	// column's minimum has u = 0, takes the column and lowers its v to the row's second smallest value.
-	for range 3 {
+	for range 2 {
 		free = s.reduceRows(free)
 	}
 	for _, i := range free {
@@ -173,7 +176,7 @@ func (s *solver) argmin2(i int32) (j1, j2 int, u1, u2 float32) {
 // augmentation ends it at a known cost.
 func (s *solver) reduceRows(free []int32) (left []int32) {
 	left = free[:0]
-	budget := 4 * len(free)
+	budget := 8 * len(free)
 	for _, i := range free {
 		for i >= 0 {
 			if budget == 0 {

@@ -3,8 +3,8 @@ package assign
 import "math"
 
 // Distances returns the mean Euclidean (not squared) distance of the pairs (x_i, n_i) and of the pairs
-// (x_i, n_perm[i]): the number of paper 1's Table 2, for the log. x and noise are [n, dim]; a nil perm is the
-// identity.
+// (x_i, n_perm[i]): the number of paper 1's Table 2, for the log. x and noise are [n, dim], n ≥ 1; a nil perm is
+// the identity.
 func Distances(x, noise []float32, perm []int, n, dim int) (before, after float64) {
 	for i := range n {
 		before += distance(vector(x, i, dim), vector(noise, i, dim))

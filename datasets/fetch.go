@@ -26,27 +26,35 @@ type download struct {
 	sha256 string // unpacked
 }
 
-// idxFiles are Fashion-MNIST's four files. Debian's package strips name and time
-// from the gzip headers; with those put back its files have the MD5 sums that
-// the data set's README prints, so that these digests hold for both.
-var idxFiles = [4]download{
-	{"train-images-idx3-ubyte.gz", 47040016, "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"},
-	{"train-labels-idx1-ubyte.gz", 60008, "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"},
-	{"t10k-images-idx3-ubyte.gz", 7840016, "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"},
-	{"t10k-labels-idx1-ubyte.gz", 10008, "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"},
+// idxPart is a pair of IDX files and the shards that they are split over.
+type idxPart struct {
+	images, labels download
+	shards         []string // base names
 }
 
-// fetchPlan is where files are looked for, in this order.
+// fetchPlan says what is fetched, from where, and how patiently.
 type fetchPlan struct {
-	folders []string      // that may hold the files already
-	mirrors []string      // addresses to which a file's name is added
+	parts   []idxPart
+	folders []string      // that may hold the files already, looked at first
+	mirrors []string      // addresses to which a file's name is added, in this order
 	tries   int           // of each mirror
 	pause   time.Duration // before the second try; it doubles
 	stall   time.Duration // without a byte, after which a try is given up
 }
 
-func fashionMNISTPlan() fetchPlan {
-	return fetchPlan{
+// fashionMNIST fetches all 70,000 images. Debian's package strips name and time
+// from the gzip headers; with those put back its files have the MD5 sums that the
+// data set's README prints, so that these digests hold for both.
+func fashionMNIST() fetchPlan {
+	plan := fetchPlan{
+		parts: []idxPart{{
+			images: download{"train-images-idx3-ubyte.gz", 47040016, "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"},
+			labels: download{"train-labels-idx1-ubyte.gz", 60008, "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"},
+		}, {
+			images: download{"t10k-images-idx3-ubyte.gz", 7840016, "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"},
+			labels: download{"t10k-labels-idx1-ubyte.gz", 10008, "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"},
+			shards: []string{fashionmnist.ShardName},
+		}},
 		folders: []string{"/usr/share/datasets/fashion-mnist"}, // Debian's dataset-fashion-mnist
 		mirrors: []string{
 			"https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
@@ -54,10 +62,11 @@ func fashionMNISTPlan() fetchPlan {
 		},
 		tries: 4, pause: time.Second, stall: 30 * time.Second,
 	}
+	for i := range 6 {
+		plan.parts[0].shards = append(plan.parts[0].shards, fmt.Sprintf("fashion-mnist-train-%03d.tar", i))
+	}
+	return plan
 }
-
-// shardImages is how many images go into one shard.
-const shardImages = 10000
 
 // Fetch makes a public data set into WebDataset shards in dir and returns their
 // paths. "fashion-mnist", the only one there is yet, becomes six shards of the
@@ -67,48 +76,43 @@ const shardImages = 10000
 // was cut off goes on where it stopped, and shards that stand are not made again.
 // progress, if given, gets a file's bytes so far and in all.
 func Fetch(ctx context.Context, name, dir string, progress func(file string, done, all int64)) ([]string, error) {
-	if name != "fashion-mnist" {
-		return nil, fmt.Errorf("data set %q is not supported yet; fashion-mnist is", name)
+	if name != Embedded {
+		return nil, fmt.Errorf("data set %q cannot be fetched yet; %q can", name, Embedded)
 	}
-	return fetchFashionMNIST(ctx, dir, fashionMNISTPlan(), progress)
+	return fashionMNIST().fetch(ctx, dir, progress)
 }
 
-func fetchFashionMNIST(ctx context.Context, dir string, plan fetchPlan, progress func(file string, done, all int64)) ([]string, error) {
+func (plan fetchPlan) fetch(ctx context.Context, dir string, progress func(file string, done, all int64)) ([]string, error) {
 	if progress == nil {
 		progress = func(string, int64, int64) {}
-	}
-	parts := []struct {
-		images, labels download
-		shards         []string
-	}{
-		{images: idxFiles[0], labels: idxFiles[1]},
-		{images: idxFiles[2], labels: idxFiles[3], shards: []string{filepath.Join(dir, fashionmnist.ShardName)}},
-	}
-	for i := range 6 {
-		parts[0].shards = append(parts[0].shards, filepath.Join(dir, fmt.Sprintf("fashion-mnist-train-%03d.tar", i)))
 	}
 	cache := filepath.Join(dir, ".download")
 	if err := os.MkdirAll(cache, 0o777); err != nil {
 		return nil, err
 	}
-	var paths []string
-	for _, part := range parts {
-		paths = append(paths, part.shards...)
-		if exist(part.shards) {
+	var all []string
+	for _, part := range plan.parts {
+		var paths []string
+		for _, name := range part.shards {
+			paths = append(paths, filepath.Join(dir, name))
+		}
+		all = append(all, paths...)
+		if exist(paths) {
 			continue
 		}
-		var data [2][]byte
-		for i, file := range []download{part.images, part.labels} {
-			var err error
-			if data[i], err = file.get(ctx, cache, plan, progress); err != nil {
-				return nil, err
-			}
+		images, err := part.images.get(ctx, cache, plan, progress)
+		if err != nil {
+			return nil, err
 		}
-		if err := writeShards(ctx, part.shards, data[0], data[1]); err != nil {
+		labels, err := part.labels.get(ctx, cache, plan, progress)
+		if err != nil {
+			return nil, err
+		}
+		if err := writeShards(ctx, paths, images, labels); err != nil {
 			return nil, err
 		}
 	}
-	return paths, os.RemoveAll(cache)
+	return all, os.RemoveAll(cache)
 }
 
 func exist(paths []string) bool {
@@ -131,15 +135,16 @@ func writeShards(ctx context.Context, paths []string, imageFile, labelFile []byt
 	if err != nil {
 		return err
 	}
-	if len(labels) != n || n != len(paths)*shardImages {
-		return fmt.Errorf("%d images and %d labels, want %d of each", n, len(labels), len(paths)*shardImages)
+	if len(labels) != n || n%len(paths) != 0 {
+		return fmt.Errorf("%d images and %d labels, want as many of each, and a multiple of %d", n, len(labels), len(paths))
 	}
 	const bytesOf = fashionmnist.Side * fashionmnist.Side
+	each := n / len(paths)
 	for i, path := range paths {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		from, to := i*shardImages, (i+1)*shardImages
+		from, to := i*each, (i+1)*each
 		err := writeFile(path, func(w io.Writer) error {
 			return fashionmnist.WriteShard(w, pixels[from*bytesOf:to*bytesOf], labels[from:to], from)
 		})

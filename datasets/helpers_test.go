@@ -71,9 +71,14 @@ func dot(w, h int, level uint8) []byte {
 		m.Pix[i] = 10
 	}
 	m.SetGray(0, 0, color.Gray{Y: level})
+	return encode(m)
+}
+
+// encode writes an image as PNG.
+func encode(m image.Image) []byte {
 	var buf bytes.Buffer
 	if err := png.Encode(&buf, m); err != nil {
-		panic(err)
+		panic(err) // writing to memory does not fail
 	}
 	return buf.Bytes()
 }

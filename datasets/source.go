@@ -3,6 +3,7 @@ package datasets
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -41,7 +42,7 @@ func resolve(names []string) ([]source, error) {
 		}
 		expanded, err := expandRange(name)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("data source %s: %w", name, err)
 		}
 		for _, pattern := range expanded {
 			found, err := resolvePath(pattern)
@@ -64,12 +65,12 @@ func expandRange(name string) ([]string, error) {
 	inside, after, ok := strings.Cut(rest, "}")
 	first, last, dots := strings.Cut(inside, "..")
 	if !ok || !dots {
-		return nil, fmt.Errorf("data source %s: braces hold a range of numbers, such as {000..009}", name)
+		return nil, errors.New("braces hold a range of numbers, such as {000..009}")
 	}
 	from, err1 := strconv.ParseUint(first, 10, 32)
 	to, err2 := strconv.ParseUint(last, 10, 32)
 	if err1 != nil || err2 != nil || from > to || to-from >= 1_000_000 {
-		return nil, fmt.Errorf("data source %s: {%s} is no rising range of at most a million numbers, such as {000..009}", name, inside)
+		return nil, fmt.Errorf("{%s} is no rising range of at most a million numbers, such as {000..009}", inside)
 	}
 	tails, err := expandRange(after)
 	if err != nil {

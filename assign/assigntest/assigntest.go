@@ -14,8 +14,8 @@ type Solver func(cost []float32, rows, cols int) (perm []int, err error)
 // Excess is the part of Σ|chosen entries| by which a total may exceed the optimum (design §9).
 const Excess = 1e-6
 
-// Run holds solve against brute force on every family, square and rectangular, for up to 7 rows and 8 columns
-// (8 × 8 and 9 × 9 once a family), and against the contract of assign.Linear for bad input.
+// Run holds solve against brute force on every family, for up to 6 rows and 8 columns (7 × 7, 8 × 8 and 9 × 9 once
+// a family), and against the contract of assign.Linear for constant matrices and bad input.
 func Run(t *testing.T, solve Solver) {
 	for _, f := range Families() {
 		t.Run(f.Name, func(t *testing.T) {

@@ -28,21 +28,39 @@ func (g *Graph) Model() (*onnx.ModelProto, error) {
 	if err != nil {
 		return nil, err
 	}
+	return lowered.emit(), nil
+}
+
+// NativeModel is Model for the CPU provider of models/engine: operators with
+// kernels of our own stay as custom operators of Domain.
+func (g *Graph) NativeModel() (*onnx.ModelProto, error) {
+	native, err := Native(g)
+	if err != nil {
+		return nil, err
+	}
+	m := native.emit()
+	m.OpsetImport = append(m.OpsetImport, &onnx.OperatorSetIdProto{Domain: ptr(Domain), Version: ptr(int64(1))})
+	return m, nil
+}
+
+// emit lists a graph without composite operators as ONNX, or with those that
+// the runtime has kernels for.
+func (g *Graph) emit() *onnx.ModelProto {
 	e := &emitter{names: map[*Value]string{}, used: map[string]int{}, proto: &onnx.GraphProto{Name: ptr(g.Name)}}
-	for _, v := range lowered.Inputs {
+	for _, v := range g.Inputs {
 		e.names[v] = v.Node.Name
 		e.used[v.Node.Name]++
 		e.proto.Input = append(e.proto.Input, info(v.Node.Name, v))
 	}
-	for _, o := range lowered.Outputs {
+	for _, o := range g.Outputs {
 		e.used[o.Name]++
 	}
-	for _, o := range lowered.Outputs {
+	for _, o := range g.Outputs {
 		if _, taken := e.names[o.Value]; !taken && o.Value.Node.Op != "Constant" {
 			e.names[o.Value] = o.Name
 		}
 	}
-	for _, o := range lowered.Outputs {
+	for _, o := range g.Outputs {
 		e.visit(o.Value.Node)
 		if e.names[o.Value] != o.Name { // an input, a constant, or a value with two names
 			e.proto.Node = append(e.proto.Node, &onnx.NodeProto{
@@ -59,7 +77,7 @@ func (g *Graph) Model() (*onnx.ModelProto, error) {
 			{Domain: ptr("com.microsoft"), Version: ptr(int64(1))},
 		},
 		Graph: e.proto,
-	}, nil
+	}
 }
 
 type emitter struct {

@@ -14,6 +14,7 @@ func (b *Builder) Grad(loss *Value, wrt []*Value) []*Value {
 		b.fail("Grad", "the loss is %v, want a float32 scalar", loss)
 	}
 	depends := map[*Node]bool{} // nodes whose outputs depend on wrt
+	between := map[*Node]bool{} // of these, nodes with an input that does
 	for _, v := range wrt {
 		if v.DType != Float32 && v.DType != Float16 {
 			b.fail("Grad", "%v has no gradient: want a float", v)
@@ -24,7 +25,7 @@ func (b *Builder) Grad(loss *Value, wrt []*Value) []*Value {
 	for _, n := range nodes {
 		for _, in := range n.Inputs {
 			if in != nil && depends[in.Node] {
-				depends[n] = true
+				depends[n], between[n] = true, true
 			}
 		}
 	}
@@ -32,7 +33,7 @@ func (b *Builder) Grad(loss *Value, wrt []*Value) []*Value {
 	grads := map[*Value]*Value{loss: b.Full(1, loss.Shape...)}
 	for i := loss.Node.index; i >= 0; i-- {
 		n := nodes[i]
-		if !depends[n] || len(n.Inputs) == 0 {
+		if !between[n] {
 			continue
 		}
 		dy := make([]*Value, len(n.Outputs))
@@ -57,10 +58,11 @@ func (b *Builder) Grad(loss *Value, wrt []*Value) []*Value {
 			if x == nil || dx[j] == nil || !depends[x.Node] {
 				continue
 			}
-			d := g.SumTo(dx[j], x.Shape)
-			if d.DType != x.DType {
-				g.fail(n.Op, "its rule returned a gradient of type %v for input %d of type %v", d.DType, j, x.DType)
+			if wide, ok := broadcastShapes(x.Shape, dx[j].Shape); !ok || !sameShape(wide, dx[j].Shape) || dx[j].DType != x.DType {
+				g.fail(n.Op, "its rule returned a gradient %v%v for input %d, which is %v%v",
+					dx[j].DType, dx[j].Shape, j, x.DType, x.Shape)
 			}
+			d := g.SumTo(dx[j], x.Shape)
 			if grads[x] != nil {
 				d = g.Add(grads[x], d)
 			}
@@ -71,7 +73,7 @@ func (b *Builder) Grad(loss *Value, wrt []*Value) []*Value {
 	result := make([]*Value, len(wrt))
 	for i, v := range wrt {
 		if result[i] = grads[v]; result[i] == nil {
-			result[i] = b.Expand(b.Scalar(0), v.Shape...)
+			result[i] = b.zeros(v)
 		}
 	}
 	return result

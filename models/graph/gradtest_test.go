@@ -84,8 +84,8 @@ func coins(shape ...int) arg {
 
 func (r row) String() string { return r.op + "/" + r.name }
 
-// program is the row as a graph with outputs y0, y1, … and, with gradients,
-// d(x0), d(x1), …: the derivatives of Σ_j <u_j, y_j> by the float32 inputs.
+// program is the row as a graph with outputs y0, y1, … and either the loss
+// Σ_j <u_j, y_j> or its gradients by the float32 inputs, d(x0), d(x1), ….
 func (r row) program(gradients bool) (*graph.Graph, error) {
 	return graph.Build(r.String(), func(b *graph.Builder) {
 		var xs, wrt []*graph.Value
@@ -101,11 +101,12 @@ func (r row) program(gradients bool) (*graph.Graph, error) {
 			b.Output(fmt.Sprintf("y%d", j), y)
 			loss = b.Add(loss, b.ReduceSum(b.Mul(u, y), false))
 		}
-		b.Output("loss", loss)
-		if gradients {
-			for i, d := range b.Grad(loss, wrt) {
-				b.Output("d("+wrt[i].Node.Name+")", d)
-			}
+		if !gradients {
+			b.Output("loss", loss)
+			return
+		}
+		for i, d := range b.Grad(loss, wrt) {
+			b.Output("d("+wrt[i].Node.Name+")", d)
 		}
 	})
 }
@@ -146,13 +147,13 @@ func evaluate(t testing.TB, g *graph.Graph, values map[string][]float64) map[str
 
 // checkDerivatives compares, for each float input x, the graph's <v, d(x)> with
 // the central difference (f(x + hv) − f(x − hv))/2h of the loss in one random
-// direction v. The tolerance is relative to Σ|v·d(x)| + Σ|u·y|, the size of what
-// was added up.
+// direction v. The tolerance is relative to Σ|v·d(x)| + Σ|u·y| + |loss|, the size
+// of what was added up.
 func checkDerivatives(t *testing.T, forward, backward *graph.Graph, values map[string][]float64, h, tol float64) {
 	t.Helper()
 	source := rand.New(rand.NewPCG(7, 7))
 	out := evaluate(t, backward, values)
-	size := 0.0
+	size := math.Abs(evaluate(t, forward, values)["loss"][0])
 	for name, u := range values {
 		if name[0] == 'u' {
 			for k, y := range out["y"+name[1:]] {

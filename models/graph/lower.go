@@ -14,6 +14,53 @@ func (b *Builder) composite(op string, inputs []*Value, attrs []Attr, outs ...ou
 // Lower is the pass that replaces composite operators by portable ONNX nodes
 // and drops the nodes that no output needs. Inputs all stay, in their order.
 func Lower(g *Graph) (*Graph, error) {
+	return rebuild(g, func(b *Builder, n *Node, inputs []*Value) []*Value {
+		if n.Domain == Domain {
+			return b.lower(n, inputs)
+		}
+		return b.copyNode(n, inputs)
+	})
+}
+
+// rebuild makes a new graph of the nodes that g's outputs need: each makes a
+// node's twin from the inputs' twins.
+func rebuild(g *Graph, each func(b *Builder, n *Node, inputs []*Value) []*Value) (*Graph, error) {
+	live := g.live()
+	return Build(g.Name, func(b *Builder) {
+		twin := map[*Value]*Value{} // old → new
+		for _, n := range g.Nodes {
+			c := &Builder{graph: b.graph, scope: n.Scope, backward: n.Backward}
+			var twins []*Value
+			switch {
+			case n.Op == "Input":
+				v := c.input(n.Name, n.Outputs[0].DType, n.Outputs[0].Shape)
+				v.Node.Param, v.Node.Init = n.Param, n.Init
+				twins = []*Value{v}
+			case !live[n]:
+				continue
+			case n.Op == "Constant":
+				twins = []*Value{c.constant(n.Outputs[0].DType, n.Data, n.Outputs[0].Shape)}
+			default:
+				inputs := make([]*Value, len(n.Inputs))
+				for i, in := range n.Inputs {
+					if in != nil {
+						inputs[i] = twin[in]
+					}
+				}
+				twins = each(c, n, inputs)
+			}
+			for i, v := range twins {
+				twin[n.Outputs[i]] = v
+			}
+		}
+		for _, o := range g.Outputs {
+			b.Output(o.Name, twin[o.Value])
+		}
+	})
+}
+
+// live marks the nodes that the outputs need.
+func (g *Graph) live() map[*Node]bool {
 	live := map[*Node]bool{}
 	for _, o := range g.Outputs {
 		live[o.Value.Node] = true
@@ -27,46 +74,22 @@ func Lower(g *Graph) (*Graph, error) {
 			}
 		}
 	}
-	return Build(g.Name, func(b *Builder) {
-		twin := map[*Value]*Value{} // old → new
-		for _, n := range g.Nodes {
-			if !live[n] && n.Op != "Input" {
-				continue
-			}
-			c := &Builder{graph: b.graph, scope: n.Scope, backward: n.Backward}
-			inputs := make([]*Value, len(n.Inputs))
-			for i, in := range n.Inputs {
-				if in != nil {
-					inputs[i] = twin[in]
-				}
-			}
-			for i, v := range c.copyNode(n, inputs) {
-				twin[n.Outputs[i]] = v
-			}
-		}
-		for _, o := range g.Outputs {
-			b.Output(o.Name, twin[o.Value])
-		}
-	})
+	return live
 }
 
-func (b *Builder) copyNode(n *Node, inputs []*Value) []*Value {
-	switch {
-	case n.Op == "Input":
-		v := b.input(n.Name, n.Outputs[0].DType, n.Outputs[0].Shape)
-		v.Node.Param, v.Node.Init = n.Param, n.Init
-		return []*Value{v}
-	case n.Op == "Constant":
-		return []*Value{b.constant(n.Outputs[0].DType, n.Data, n.Outputs[0].Shape)}
-	case n.Domain == Domain:
-		lowered := lowerings[n.Op](b, n, inputs)
-		for i, v := range lowered {
-			if !sameShape(v.Shape, n.Outputs[i].Shape) {
-				b.fail(n.Op, "its lowering gives %v for output %d, want %v", v.Shape, i, n.Outputs[i].Shape)
-			}
+// lower makes the portable nodes of a composite one.
+func (b *Builder) lower(n *Node, inputs []*Value) []*Value {
+	lowered := lowerings[n.Op](b, n, inputs)
+	for i, v := range lowered {
+		if !sameShape(v.Shape, n.Outputs[i].Shape) {
+			b.fail(n.Op, "its lowering gives %v for output %d, want %v", v.Shape, i, n.Outputs[i].Shape)
 		}
-		return lowered
 	}
+	return lowered
+}
+
+// copyNode makes the same node on other inputs.
+func (b *Builder) copyNode(n *Node, inputs []*Value) []*Value {
 	outs := make([]out, len(n.Outputs))
 	for i, o := range n.Outputs {
 		outs[i] = out{o.DType, o.Shape}

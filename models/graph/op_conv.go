@@ -54,7 +54,7 @@ func convGrad(b *Builder, n *Node, dy []*Value) []*Value {
 	x, w := n.Inputs[0], n.Inputs[1]
 	a := convAttrs(n).attrs(w.Shape)
 	grads := []*Value{
-		b.composite("ConvInputGrad", []*Value{dy[0], w}, a, out{x.DType, x.Shape})[0],
+		b.composite("ConvInputGrad", []*Value{dy[0], w}, append(slices.Clone(a), intsAttr("shape", x.Shape)), out{x.DType, x.Shape})[0],
 		b.composite("ConvWeightGrad", []*Value{x, dy[0]}, a, out{w.DType, w.Shape})[0],
 	}
 	if len(n.Inputs) == 3 {

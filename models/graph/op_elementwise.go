@@ -222,16 +222,20 @@ func reluGrad(b *Builder, n *Node, dy []*Value) []*Value {
 	return []*Value{b.Where(b.Greater(n.Inputs[0], zero), dy[0], zero)}
 }
 
-// y = x·σ(αx), s = σ(αx): dy/dx = s + α·y·(1−s)
+// y = x·σ(αx), a composite: dx = dy·(s + αx·s·(1−s)) with s = σ(αx).
 func quickGeluGrad(b *Builder, n *Node, dy []*Value) []*Value {
-	x, y := n.Inputs[0], n.Outputs[0]
-	alpha := n.Float("alpha", 1.702)
-	if alpha != 1 {
+	x := n.Inputs[0]
+	alpha := floatAttr("alpha", n.Float("alpha", 1.702))
+	return b.composite("QuickGeluGrad", []*Value{dy[0], x, n.Outputs[0]}, []Attr{alpha}, out{x.DType, x.Shape})
+}
+
+// lowerQuickGeluGrad uses y = x·s: s + αx·s·(1−s) = s·(1 + αx − αy).
+func lowerQuickGeluGrad(b *Builder, n *Node, in []*Value) []*Value {
+	dy, x, y := in[0], in[1], in[2]
+	if alpha := n.Float("alpha", 1.702); alpha != 1 {
 		x, y = b.Mul(x, b.Scalar(alpha)), b.Mul(y, b.Scalar(alpha))
 	}
-	s := b.Sigmoid(x)
-	// s + αy(1−s) = s·(1 + αx − αy)
-	return []*Value{b.Mul(dy[0], b.Mul(s, b.Add(b.Sub(x, y), b.Scalar(1))))}
+	return []*Value{b.Mul(dy, b.Mul(b.Sigmoid(x), b.Add(b.Sub(x, y), b.Scalar(1))))}
 }
 
 func castGrad(b *Builder, n *Node, dy []*Value) []*Value {

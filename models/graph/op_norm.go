@@ -25,8 +25,12 @@ func (b *Builder) LayerNormalization(x, scale, bias *Value, epsilon float64) (y,
 //
 //	dx = r·(g − mean(g) − x̂·mean(g·x̂)),  dγ = Σ dy·x̂,  dβ = Σ dy
 //
-// The statistics are outputs that only this rule reads; they have no gradient.
+// The statistics are outputs that only this rule reads; their own gradient is
+// refused.
 func layerNormalizationGrad(b *Builder, n *Node, dy []*Value) []*Value {
+	if dy[1] != nil || dy[2] != nil {
+		b.fail(n.Op, "the derivative of mean or invStdDev is not defined here")
+	}
 	x, scale := n.Inputs[0], n.Inputs[1]
 	mean, r := n.Outputs[1], n.Outputs[2]
 	hat := b.Mul(b.Sub(x, mean), r)
@@ -59,8 +63,9 @@ func (b *Builder) GroupNormalization(x, scale, bias *Value, groups int, epsilon 
 }
 
 func groupNormalizationGrad(b *Builder, n *Node, dy []*Value) []*Value {
-	x, scale := n.Inputs[0], n.Inputs[1]
-	return b.composite("GroupNormalizationGrad", []*Value{dy[0], x, scale, n.Outputs[1], n.Outputs[2]},
+	// The bias is read where an activation is fused: its gradient needs y again.
+	x, scale, bias := n.Inputs[0], n.Inputs[1], n.Inputs[2]
+	return b.composite("GroupNormalizationGrad", []*Value{dy[0], x, scale, bias, n.Outputs[1], n.Outputs[2]},
 		[]Attr{intAttr("num_groups", n.Int("num_groups", 1))},
 		out{x.DType, x.Shape}, out{scale.DType, scale.Shape}, out{scale.DType, scale.Shape})
 }
@@ -87,7 +92,7 @@ func lowerGroupNormalization(b *Builder, n *Node, in []*Value) []*Value {
 // so that the image is read by two sums and one combination, and everything
 // else is [N, C].
 func lowerGroupNormalizationGrad(b *Builder, n *Node, in []*Value) []*Value {
-	dy, x, scale, mean, r := in[0], in[1], in[2], in[3], in[4]
+	dy, x, scale, mean, r := in[0], in[1], in[2], in[4], in[5]
 	groups := n.Int("num_groups", 1)
 	batch, c := x.Dim(0), x.Dim(1)
 	m := x.Numel() / batch / groups

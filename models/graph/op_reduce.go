@@ -29,6 +29,9 @@ func (b *Builder) reduce(op string, x *Value, keepDims bool, axes []int) *Value 
 		reduced[i] = b.axis(op, a, x.Rank())
 	}
 	slices.Sort(reduced)
+	if len(slices.Compact(slices.Clone(reduced))) != len(reduced) {
+		b.fail(op, "axes %v of %v: one stands twice", axes, x.Shape)
+	}
 	var shape []int
 	for i, d := range x.Shape {
 		switch {

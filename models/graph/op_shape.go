@@ -14,7 +14,7 @@ func (b *Builder) Reshape(x *Value, shape ...int) *Value {
 			shape[i] = x.Numel() / rest
 		}
 	}
-	if numel(shape) != x.Numel() {
+	if numel(shape) != x.Numel() || slices.ContainsFunc(shape, func(d int) bool { return d < 1 }) {
 		b.fail("Reshape", "%v has %d elements, %v has %d", x.Shape, x.Numel(), shape, numel(shape))
 	}
 	if sameShape(shape, x.Shape) {
@@ -27,12 +27,12 @@ func (b *Builder) Reshape(x *Value, shape ...int) *Value {
 // perm[i] of x (Transpose, since opset 13).
 func (b *Builder) Transpose(x *Value, perm ...int) *Value {
 	shape := make([]int, len(perm))
-	seen := make([]bool, x.Rank())
-	for i, p := range perm {
-		if len(perm) != x.Rank() || p < 0 || p >= x.Rank() || seen[p] {
+	for i := range max(len(perm), x.Rank()) {
+		if len(perm) != x.Rank() || !slices.Contains(perm, i) {
 			b.fail("Transpose", "perm %v of a value with %d dimensions", perm, x.Rank())
 		}
-		seen[p] = true
+	}
+	for i, p := range perm {
 		shape[i] = x.Shape[p]
 	}
 	return b.one("Transpose", []*Value{x}, []Attr{intsAttr("perm", perm)}, x.DType, shape)
@@ -46,11 +46,7 @@ func (b *Builder) Concat(axis int, xs ...*Value) *Value {
 	axis = b.axis("Concat", axis, xs[0].Rank())
 	shape := slices.Clone(xs[0].Shape)
 	for _, x := range xs[1:] {
-		other := slices.Clone(x.Shape)
-		if len(other) == len(shape) {
-			other[axis] = shape[axis]
-		}
-		if x.DType != xs[0].DType || !sameShape(without(other, axis), without(shape, axis)) {
+		if x.DType != xs[0].DType || x.Rank() != len(shape) || !sameShape(without(x.Shape, axis), without(shape, axis)) {
 			b.fail("Concat", "%v and %v along axis %d", xs[0], x, axis)
 		}
 		shape[axis] += x.Shape[axis]
@@ -62,6 +58,9 @@ func (b *Builder) Concat(axis int, xs ...*Value) *Value {
 // axes[i] (Slice, since opset 13). Bounds are within the shape; steps are at
 // least 1.
 func (b *Builder) Slice(x *Value, axes, starts, ends, steps []int) *Value {
+	if n := len(axes); len(starts) != n || len(ends) != n || len(steps) != n {
+		b.fail("Slice", "starts %v, ends %v and steps %v for axes %v", starts, ends, steps, axes)
+	}
 	shape := slices.Clone(x.Shape)
 	for i, a := range axes {
 		a = b.axis("Slice", a, x.Rank())
@@ -93,7 +92,7 @@ func (b *Builder) Split(x *Value, axis int, sizes ...int) []*Value {
 		outs = append(outs, out{x.DType, shape})
 		total += s
 	}
-	if total != x.Shape[axis] {
+	if total != x.Shape[axis] || slices.ContainsFunc(sizes, func(s int) bool { return s < 1 }) {
 		b.fail("Split", "sizes %v of axis %d with %d elements", sizes, axis, x.Shape[axis])
 	}
 	return b.node("Split", []*Value{x, b.Ints(sizes...)}, []Attr{intAttr("axis", axis)}, outs...).Outputs
@@ -110,6 +109,9 @@ func (b *Builder) Expand(x *Value, shape ...int) *Value {
 	}
 	return b.one("Expand", []*Value{x, b.Ints(shape...)}, nil, x.DType, shape)
 }
+
+// zeros has the type and shape of v.
+func (b *Builder) zeros(v *Value) *Value { return b.Expand(b.Cast(b.Scalar(0), v.DType), v.Shape...) }
 
 // Pad surrounds x with zeros: pads holds the count before each dimension, then
 // the count after each (Pad with mode constant, since opset 13).
@@ -164,7 +166,7 @@ func splitGrad(b *Builder, n *Node, dy []*Value) []*Value {
 	parts := make([]*Value, len(dy))
 	for i, d := range dy {
 		if parts[i] = d; d == nil {
-			parts[i] = b.Expand(b.Scalar(0), n.Outputs[i].Shape...)
+			parts[i] = b.zeros(n.Outputs[i])
 		}
 	}
 	return []*Value{b.Concat(n.Int("axis", 0), parts...), nil}
@@ -224,8 +226,5 @@ func identityGrad(_ *Builder, _ *Node, dy []*Value) []*Value { return []*Value{d
 
 // without is a copy of shape that lacks one axis.
 func without(shape []int, axis int) []int {
-	if axis >= len(shape) {
-		return shape
-	}
 	return slices.Delete(slices.Clone(shape), axis, axis+1)
 }

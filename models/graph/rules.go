@@ -30,7 +30,7 @@ var rules = map[string]rule{
 	"ReduceSum": reduceSumGrad, "ReduceMean": reduceMeanGrad, "ReduceSumSquare": reduceSumSquareGrad,
 	"Reshape": reshapeGrad, "Transpose": transposeGrad, "Concat": concatGrad, "Slice": sliceGrad, "Split": splitGrad,
 	"Expand": expandGrad, "Pad": padGrad, "Identity": identityGrad, "Gather": gatherGrad,
-	"ConvInputGrad": once, "ConvWeightGrad": once, "ConvBiasGrad": once, "GroupNormalizationGrad": once,
+	"ConvInputGrad": once, "ConvWeightGrad": once, "ConvBiasGrad": once, "GroupNormalizationGrad": once, "QuickGeluGrad": once,
 	"Input": noGrad, "Constant": noGrad,
 }
 
@@ -38,4 +38,5 @@ var rules = map[string]rule{
 var lowerings = map[string]func(b *Builder, n *Node, inputs []*Value) []*Value{
 	"ConvInputGrad": lowerConvInputGrad, "ConvWeightGrad": lowerConvWeightGrad, "ConvBiasGrad": lowerConvBiasGrad,
 	"GroupNormalization": lowerGroupNormalization, "GroupNormalizationGrad": lowerGroupNormalizationGrad,
+	"QuickGeluGrad": lowerQuickGeluGrad,
 }

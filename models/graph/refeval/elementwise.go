@@ -21,7 +21,8 @@ var ops = map[string]op{
 	"Sqrt":    unary(math.Sqrt), "Exp": unary(math.Exp), "Log": unary(math.Log),
 	"Sin": unary(math.Sin), "Cos": unary(math.Cos), "Tanh": unary(math.Tanh), "Erf": unary(math.Erf),
 	"Sigmoid": unary(sigmoid), "Softplus": unary(softplus), "QuickGelu": quickGelu,
-	"Where": where, "Cast": cast, "Identity": unary(func(x float64) float64 { return x }),
+	"QuickGeluGrad": quickGeluGrad,
+	"Where":         where, "Cast": cast, "Identity": unary(func(x float64) float64 { return x }),
 
 	"MatMul": matmul, "FusedMatMul": matmul, "Gemm": gemm,
 	"Conv": conv, "ConvInputGrad": convInputGrad, "ConvWeightGrad": convWeightGrad,
@@ -64,6 +65,16 @@ func softplus(x float64) float64 { return math.Max(x, 0) + math.Log1p(math.Exp(-
 func quickGelu(n *graph.Node, in []array) []array {
 	alpha := n.Float("alpha", 1.702)
 	return unary(func(x float64) float64 { return x * sigmoid(alpha*x) })(n, in)
+}
+
+// quickGeluGrad is dy·(s + αx·s·(1−s)), s = σ(αx); the third input, y, only saves
+// a lowering work.
+func quickGeluGrad(n *graph.Node, in []array) []array {
+	alpha := n.Float("alpha", 1.702)
+	return binary(func(dy, x float64) float64 {
+		s := sigmoid(alpha * x)
+		return dy * (s + alpha*x*s*(1-s))
+	})(n, in[:2])
 }
 
 func where(_ *graph.Node, in []array) []array {

@@ -63,7 +63,7 @@ func groupNormalization(n *graph.Node, in []array) []array {
 // groupNormalizationGrad multiplies by the transposed Jacobian, within a group
 // of M elements ∂y_j/∂x_i = γ_j·r·(δ_ij − 1/M − x̂_i·x̂_j/M).
 func groupNormalizationGrad(n *graph.Node, in []array) []array {
-	dy, x, scale, mu, r := in[0], in[1], in[2], in[3], in[4]
+	dy, x, scale, mu, r := in[0], in[1], in[2], in[4], in[5]
 	groups := n.Int("num_groups", 1)
 	m := len(x.data) / x.shape[0] / groups
 	dx, dscale, dbias := zeros(x.shape), zeros(scale.shape), zeros(scale.shape)

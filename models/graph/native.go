@@ -1,0 +1,106 @@
+package graph
+
+import "slices"
+
+// nativeOps have kernels of our own on the CPU provider (models/engine/native),
+// registered with ONNX Runtime as custom operators: it has no operator that
+// computes a convolution's weight gradient, or normalisation and activation in
+// one pass over the image.
+var nativeOps = map[string]bool{
+	"Conv": true, "ConvInputGrad": true, "ConvWeightGrad": true,
+	"GroupNormalization": true, "GroupNormalizationGrad": true, "QuickGeluGrad": true,
+}
+
+// Native is the pass that keeps the operators with kernels of our own as custom
+// operators, fuses group normalisation with the SiLU that follows it, forward
+// and backward, and lowers the rest. The result runs on the CPU provider of
+// models/engine only.
+func Native(g *Graph) (*Graph, error) {
+	fused := findFusions(g)
+	return rebuild(g, func(b *Builder, n *Node, inputs []*Value) []*Value {
+		if f, ok := fused[n]; ok {
+			return f(b, n, inputs)
+		}
+		switch {
+		case !nativeOps[n.Op] && n.Domain == Domain:
+			return b.lower(n, inputs)
+		case n.Op == "QuickGeluGrad":
+			return b.composite(n.Op, inputs[:2], n.Attrs, shapes(n)...)
+		case nativeOps[n.Op]:
+			return b.composite(n.Op, inputs, n.Attrs, shapes(n)...)
+		}
+		return b.copyNode(n, inputs)
+	})
+}
+
+type twinOf func(b *Builder, n *Node, inputs []*Value) []*Value
+
+// findFusions looks for z = GroupNormalization(x), y = SiLU(z) where nothing
+// else reads z, and for the same pair's derivatives. Fused, neither z nor its
+// gradient is ever stored.
+func findFusions(g *Graph) map[*Node]twinOf {
+	live := g.live()
+	readers := map[*Value][]*Node{}
+	for _, n := range g.Nodes {
+		if live[n] {
+			for _, in := range n.Inputs {
+				if in != nil {
+					readers[in] = append(readers[in], n)
+				}
+			}
+		}
+	}
+	for _, o := range g.Outputs {
+		readers[o.Value] = append(readers[o.Value], nil)
+	}
+	silu := Attr{"activation", "silu"}
+	fused := map[*Node]twinOf{}
+	for _, norm := range g.Nodes {
+		if norm.Op != "GroupNormalization" || !live[norm] {
+			continue
+		}
+		var act, actGrad, normGrad *Node
+		fits := true
+		for _, r := range readers[norm.Outputs[0]] {
+			switch {
+			case r != nil && r.Op == "QuickGelu" && r.Float("alpha", 0) == 1 && act == nil:
+				act = r
+			case r != nil && r.Op == "QuickGeluGrad" && r.Inputs[1] == norm.Outputs[0] && actGrad == nil:
+				actGrad = r
+			default:
+				fits = false
+			}
+		}
+		if !fits || act == nil {
+			continue
+		}
+		if actGrad != nil {
+			users := readers[actGrad.Outputs[0]]
+			if len(users) != 1 || users[0] == nil || users[0].Op != "GroupNormalizationGrad" || users[0].Inputs[1] != norm.Inputs[0] {
+				continue
+			}
+			normGrad = users[0]
+		}
+		withSiLU := func(b *Builder, n *Node, inputs []*Value) []*Value {
+			return b.composite(n.Op, inputs, append(slices.Clone(n.Attrs), silu), shapes(n)...)
+		}
+		fused[norm] = withSiLU
+		// SiLU's twin is the fused node's output, which stands for z.
+		fused[act] = func(_ *Builder, _ *Node, inputs []*Value) []*Value { return inputs }
+		if actGrad != nil {
+			// The activation's gradient passes its dy on; the norm's takes it.
+			fused[actGrad] = func(_ *Builder, _ *Node, inputs []*Value) []*Value { return inputs[:1] }
+			fused[normGrad] = withSiLU
+		}
+	}
+	return fused
+}
+
+// shapes describes a node's outputs for its twin.
+func shapes(n *Node) []out {
+	outs := make([]out, len(n.Outputs))
+	for i, o := range n.Outputs {
+		outs[i] = out{o.DType, o.Shape}
+	}
+	return outs
+}
