@@ -31,7 +31,7 @@ type Options struct {
 	BadRecords string // BadRecordsError (default) or BadRecordsSkip
 	BadLimit   int    // with skip: distinct bad records that a loader accepts; 0: any number
 
-	ExifTranspose bool   // not supported yet
+	ExifTranspose bool   // turn images upright by their EXIF orientation, as Hugging Face does and torchvision does not
 	CacheDir      string // of the index and of remote shards; neither is kept yet
 }
 
@@ -124,8 +124,6 @@ func (o Options) validate() error {
 		return fmt.Errorf("data.resolution = %d leaves no pixel between %d of padding on each side", o.Resolution, o.Pad)
 	case o.Window > 0:
 		return fmt.Errorf("data.window = %d is not supported yet; 0, the exact shuffle, is", o.Window)
-	case o.ExifTranspose:
-		return errors.New("data.exif_transpose = true is not supported yet; false is")
 	}
 	return nil
 }

@@ -109,3 +109,26 @@ func TestTransformMatchesTorchvision(t *testing.T) {
 		}
 	}
 }
+
+// TestExifMatchesPillow: each orientation in each byte order, PNGs to the bit and
+// JPEGs within the decoder's three levels.
+func TestExifMatchesPillow(t *testing.T) {
+	for want := 1; want <= 8; want++ {
+		for suffix, bound := range map[string]int{".png": 0, ".jpg": 3} {
+			name := fmt.Sprintf("exif_%d%s", want, suffix)
+			data, err := os.ReadFile(filepath.Join("testdata/pillow", name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := orientation(data); got != want {
+				t.Errorf("%s has orientation %d", name, got)
+			}
+			if d := worst(t, name, upright(pillow(t, name), orientation(data)), pillow(t, name+".png")); d > bound {
+				t.Errorf("%s differs by %d levels, want at most %d", name, d, bound)
+			}
+			for cut := range data { // no prefix may panic
+				orientation(data[:cut])
+			}
+		}
+	}
+}

@@ -210,7 +210,7 @@ func (t *tarShard) bytes(i int, at span) ([]byte, error) {
 	return data, nil
 }
 
-// label is that of .cls, else "label" in .json, else −1.
+// label is that of .cls, else the number under "label" in .json, else −1.
 func (t *tarShard) label(i int) (int64, error) {
 	r := t.records[i]
 	if r.class != absent {
@@ -224,11 +224,12 @@ func (t *tarShard) label(i int) (int64, error) {
 		}
 		return label, nil
 	}
-	meta, err := t.meta(i)
-	if err != nil || meta.Label == "" {
+	value, err := t.meta(i, "label")
+	var number json.Number
+	if err != nil || value == nil || value[0] == '"' || json.Unmarshal(value, &number) != nil || number == "" {
 		return -1, err
 	}
-	label, err := parseLabel(meta.Label.String())
+	label, err := parseLabel(number.String())
 	if err != nil {
 		return 0, t.fault(i, fmt.Errorf(".json: label: %w", err))
 	}
@@ -248,27 +249,42 @@ func parseLabel(s string) (int64, error) {
 	return label, nil
 }
 
-// jsonMeta is what a .json member may say about its record.
-type jsonMeta struct {
-	Label   json.Number `json:"label"`
-	Caption string      `json:"caption"`
-	Text    string      `json:"text"`
-}
-
-func (t *tarShard) meta(i int) (jsonMeta, error) {
-	var meta jsonMeta
+// meta returns the value of a key of the .json member, nil where it has none.
+// What does not mention the key is not parsed: tools write other things there, even NaN,
+// which is no JSON.
+func (t *tarShard) meta(i int, key string) (json.RawMessage, error) {
 	data, err := t.bytes(i, t.records[i].meta)
-	if err != nil || data == nil {
-		return meta, err
+	if err != nil || !bytes.Contains(data, []byte(strconv.Quote(key))) {
+		return nil, err
 	}
-	if err := json.Unmarshal(data, &meta); err != nil {
-		return meta, t.fault(i, fmt.Errorf(".json: %w", err))
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(data, &object); err != nil {
+		return nil, t.fault(i, fmt.Errorf(".json: %w", err))
 	}
-	return meta, nil
+	return object[key], nil
 }
 
-// read returns the record's image and label, and its caption: that of .txt,
-// else "caption" or "text" in .json.
+// text is the record's caption: that of .txt, else the string under "caption" or
+// "text" in .json, else "".
+func (t *tarShard) text(i int) (string, error) {
+	if at := t.records[i].text; at != absent {
+		data, err := t.bytes(i, at)
+		return strings.TrimSpace(string(data)), err
+	}
+	for _, key := range []string{"caption", "text"} {
+		value, err := t.meta(i, key)
+		if err != nil {
+			return "", err
+		}
+		var caption string
+		if json.Unmarshal(value, &caption) == nil && caption != "" {
+			return caption, nil
+		}
+	}
+	return "", nil
+}
+
+// read returns the record's image, label and caption.
 func (t *tarShard) read(i int) (raw, error) {
 	r := t.records[i]
 	if r.fault != "" {
@@ -282,20 +298,6 @@ func (t *tarShard) read(i int) (raw, error) {
 	if err != nil {
 		return raw{}, err
 	}
-	text, err := t.bytes(i, r.text)
-	if err != nil {
-		return raw{}, err
-	}
-	caption := strings.TrimSpace(string(text))
-	if text == nil {
-		meta, err := t.meta(i)
-		if err != nil {
-			return raw{}, err
-		}
-		caption = meta.Caption
-		if caption == "" {
-			caption = meta.Text
-		}
-	}
-	return raw{image: image, label: label, text: caption}, nil
+	text, err := t.text(i)
+	return raw{image: image, label: label, text: text}, err
 }

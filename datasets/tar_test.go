@@ -109,7 +109,9 @@ func TestTarRules(t *testing.T) {
 		file("x.cls", "4"), file("apart.webp", "w"),
 		file("none.cls", "1"), file("twice.png", "1"), file("twice.png", "2"), file("two.png", "1"), file("two.jpg", "2"),
 		file("word.png", "1"), file("word.cls", "cat"), file("minus.png", "1"), file("minus.cls", "-1"),
-		file("json.png", "1"), file("json.json", "{"), file("bare.png", "b"), file("text.png", "t"), file("text.json", `{"text":"tt"}`),
+		file("json.png", "1"), file("json.json", `{"label": `), file("bare.png", "b"), file("text.png", "t"), file("text.json", `{"text":"tt"}`),
+		file("nan.png", "n"), file("nan.json", `{"similarity": NaN}`), file("name.png", "n"), file("name.json", `{"label": "n0144", "caption": null, "text": "t"}`),
+		file("null.png", "n"), file("null.json", `{"label": null}`),
 	))
 	if err != nil {
 		t.Fatal(err)
@@ -123,6 +125,7 @@ func TestTarRules(t *testing.T) {
 		{key: "none", bad: "no image"}, {key: "twice", bad: "comes on top"}, {key: "two", bad: "comes on top"},
 		{key: "word", bad: `"cat" is no class number`}, {key: "minus", bad: `"-1" is no class number`}, {key: "json", bad: ".json"},
 		{"bare", "b", -1, "", ""}, {"text", "t", -1, "tt", ""},
+		{"nan", "n", -1, "", ""}, {"name", "n", -1, "t", ""}, {"null", "n", -1, "", ""},
 	} {
 		if i >= s.len() || s.key(i) != row.key {
 			t.Fatalf("record %d of %d is not %q", i, s.len(), row.key)
@@ -139,8 +142,8 @@ func TestTarRules(t *testing.T) {
 			t.Errorf("%s: %q, label %d, text %q, %v", row.key, got.image, got.label, got.text, err)
 		}
 	}
-	if s.len() != 12 {
-		t.Errorf("%d records, want 12", s.len())
+	if s.len() != 15 {
+		t.Errorf("%d records, want 15", s.len())
 	}
 }
 

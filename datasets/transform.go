@@ -35,12 +35,15 @@ func convert(p *picture, channels int) *picture {
 }
 
 // canvas makes the example's pixels before flip and normalisation, from the
-// record's image bytes: channels, short side to size, crop to size×size, pad.
+// record's image bytes: upright, channels, short side to size, crop, pad.
 // The crop's place is drawn by position.
 func (d *Dataset) canvas(data []byte, position int64) (*picture, error) {
 	p, err := decode(data)
 	if err != nil {
 		return nil, err
+	}
+	if d.options.ExifTranspose {
+		p = upright(p, orientation(data))
 	}
 	size := d.options.Resolution - 2*d.options.Pad
 	w, h, err := shortSide(p.w, p.h, size)

@@ -16,6 +16,7 @@ import (
 	"immiscible/datasets/rng"
 	"immiscible/models"
 	"immiscible/models/engine"
+	"immiscible/pipeline/checkpoint"
 	"immiscible/pipeline/diffusion"
 	"immiscible/pipeline/npy"
 	"immiscible/pipeline/runlog"
@@ -49,7 +50,10 @@ type ImageRecord struct {
 	Sampler  string  `json:"sampler"`
 	Steps    int     `json:"steps"`
 	Guidance float64 `json:"guidance"`
+	Eta      float64 `json:"eta,omitempty"`
 	Weights  string  `json:"weights"`
+	Model    string  `json:"model"`             // base name of the folder
+	Latents  string  `json:"latents,omitempty"` // base name of the file
 }
 
 // GenerateImages writes PerClass PNGs for each class and a manifest with a line
@@ -91,7 +95,7 @@ func GenerateImages(ctx context.Context, o ImagesOptions) error {
 	if err != nil {
 		return err
 	}
-	missing, err := missingImages(o.Out, all)
+	missing, others, err := missingImages(o.Out, all)
 	if err != nil {
 		return err
 	}
@@ -103,7 +107,7 @@ func GenerateImages(ctx context.Context, o ImagesOptions) error {
 			return err
 		}
 	}
-	return writeManifest(o.Out, all)
+	return writeManifest(o.Out, append(others, all...))
 }
 
 // listImages lists every image of the job in order, class by class.
@@ -128,10 +132,16 @@ func listImages(m *models.Model, o ImagesOptions) ([]ImageRecord, error) {
 		}
 	}
 	var all []ImageRecord
+	each := ImageRecord{Seed: o.Seed, Sampler: o.Sampler, Steps: o.Steps, Guidance: o.Guidance, Eta: o.Eta,
+		Weights: o.Weights, Model: filepath.Base(filepath.Clean(o.Model))}
+	if o.Latents != "" {
+		each.Latents = filepath.Base(o.Latents)
+	}
 	add := func(class *int, stem string) {
 		for i := range o.PerClass {
-			all = append(all, ImageRecord{File: fmt.Sprintf("%s%05d.png", stem, i), Index: i, Seed: o.Seed, Class: class,
-				Sampler: o.Sampler, Steps: o.Steps, Guidance: o.Guidance, Weights: o.Weights})
+			r := each
+			r.File, r.Index, r.Class = fmt.Sprintf("%s%05d.png", stem, i), i, class
+			all = append(all, r)
 		}
 	}
 	if !conditioned {
@@ -162,46 +172,73 @@ func readLatents(m *models.Model, o ImagesOptions, images int) ([]float32, error
 	return a.Float32()
 }
 
-// missingImages returns the places in all that the folder lacks. What is there
-// must have been made with the same settings.
-func missingImages(out string, all []ImageRecord) ([]int, error) {
-	if err := os.MkdirAll(out, 0o755); err != nil {
-		return nil, fmt.Errorf("-out %s: %w: name a folder that can be written", out, err)
-	}
+// missingImages returns the places in all that the folder lacks, and what the
+// manifest says of images of other classes, which other calls made. What is
+// there of all must have been made with the same settings.
+func missingImages(out string, all []ImageRecord) (missing []int, others []ImageRecord, err error) {
 	path := filepath.Join(out, "manifest.jsonl")
-	have := map[string]string{}
 	f, err := os.Open(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+		return nil, nil, fmt.Errorf("-out %s: %w", out, err)
 	}
+	have := map[string]ImageRecord{}
+	var order []string
 	if err == nil {
 		defer f.Close()
 		lines := bufio.NewScanner(f)
 		for lines.Scan() {
 			var r ImageRecord
-			if json.Unmarshal(lines.Bytes(), &r) == nil { // a torn last line is an image to make
-				have[r.File] = lines.Text()
+			if json.Unmarshal(lines.Bytes(), &r) != nil {
+				continue // a torn last line: its image is made again
 			}
+			if _, twice := have[r.File]; !twice {
+				order = append(order, r.File)
+			}
+			have[r.File] = r
 		}
 		if err := lines.Err(); err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
+			return nil, nil, fmt.Errorf("%s: %w", path, err)
 		}
 	}
-	var missing []int
+	ours := map[int]bool{}
 	for i, r := range all {
-		line, err := json.Marshal(r)
-		if err != nil {
-			return nil, err
-		}
 		there, listed := have[r.File]
-		if listed && there != string(line) {
-			return nil, fmt.Errorf("%s: %s was made with other settings (%s, now %s): name another -out, or remove the folder", path, r.File, there, line)
+		if was, now := r.line(), there.line(); listed && was != now {
+			return nil, nil, fmt.Errorf("%s: %s was made with other settings (%s, now %s): name another -out, or remove the folder", path, r.File, now, was)
 		}
+		delete(have, r.File)
+		ours[r.class()] = true
 		if _, err := os.Stat(filepath.Join(out, r.File)); !listed || err != nil {
 			missing = append(missing, i)
 		}
 	}
-	return missing, nil
+	for _, file := range order {
+		r, left := have[file]
+		if left && ours[r.class()] {
+			return nil, nil, fmt.Errorf("%s lists %s, and fewer images a class are wanted now: name another -out, or remove the folder", path, file)
+		}
+		if left {
+			others = append(others, r)
+		}
+	}
+	return missing, others, nil
+}
+
+// line is the record as its line of the manifest.
+func (r ImageRecord) line() string {
+	text, err := json.Marshal(r)
+	if err != nil {
+		return err.Error() // a guidance that is no number, which sampling refuses
+	}
+	return string(text)
+}
+
+// class is the image's class, -1 where it has none.
+func (r ImageRecord) class() int {
+	if r.Class == nil {
+		return -1
+	}
+	return *r.Class
 }
 
 // makeImages generates the missing images batch by batch. A picture is renamed
@@ -212,13 +249,21 @@ func makeImages(ctx context.Context, m *models.Model, schedule *diffusion.Schedu
 		return err
 	}
 	defer e.Close()
-	options := GraphOptions{Batch: max(1, min(o.Batch, len(missing))), Height: m.UNet.SampleSize.H, Width: m.UNet.SampleSize.W}
+	// Never a batch of one: ONNX Runtime multiplies a single row by another
+	// kernel, whose last bits differ, and those of all other batches agree.
+	options := GraphOptions{Batch: max(2, min(o.Batch, len(missing))), Height: m.UNet.SampleSize.H, Width: m.UNet.SampleSize.W}
 	g, state, err := loadGenerator(e, m, schedule, options)
 	if err != nil {
 		return err
 	}
 	defer state.Close()
 	defer g.Close()
+	if err := os.MkdirAll(o.Out, 0o755); err != nil {
+		return fmt.Errorf("-out %s: %w: name a folder that can be written", o.Out, err)
+	}
+	if err := checkpoint.Sweep(o.Out); err != nil {
+		return err
+	}
 	manifest, err := os.OpenFile(filepath.Join(o.Out, "manifest.jsonl"), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644)
 	if err != nil {
 		return err
@@ -257,11 +302,7 @@ func makeImages(ctx context.Context, m *models.Model, schedule *diffusion.Schedu
 			if err := runlog.WriteImage(path, samples[i*dim:(i+1)*dim], m.UNet.InChannels, g.Height, g.Width); err != nil {
 				return err
 			}
-			line, err := json.Marshal(all[k])
-			if err != nil {
-				return err
-			}
-			if _, err := manifest.Write(append(line, '\n')); err != nil {
+			if _, err := manifest.WriteString(all[k].line() + "\n"); err != nil {
 				return fmt.Errorf("manifest.jsonl: %w", err)
 			}
 		}

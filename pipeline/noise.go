@@ -22,6 +22,17 @@ type pool struct {
 	pairing       time.Duration // what the choice took
 }
 
+// skips counts the bad records that n positions from position on met.
+func (p *pool) skips(position int64, n int) int {
+	count := 0
+	for _, s := range p.skipped {
+		if position <= s.Position && s.Position < position+int64(n) {
+			count++
+		}
+	}
+	return count
+}
+
 // drawNoise fills noise [n, dim] with the draws of positions position…: a
 // position's noise is a function of (seed, position) alone.
 func drawNoise(noise []float32, seed uint64, position int64, n int) {

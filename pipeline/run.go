@@ -22,28 +22,21 @@ type runStart struct {
 	state checkpoint.State
 }
 
-// openRun makes the run's folder ready: it decides where to begin, refuses a
-// resume under another configuration, sweeps what a killed run left, cuts the
-// log back and writes the resolved config.toml.
-func openRun(c Config, o TrainOptions) (runStart, error) {
+// findRun decides where a run begins and refuses one that cannot go on. It
+// changes nothing.
+func findRun(c Config, o TrainOptions) (runStart, error) {
 	var from runStart
-	if err := os.MkdirAll(o.Out, 0o755); err != nil {
-		return from, fmt.Errorf("-out %s: %w: name a folder that can be written", o.Out, err)
-	}
 	configPath := filepath.Join(o.Out, "config.toml")
 	switch o.Resume {
 	case "never":
 		entries, err := os.ReadDir(o.Out)
-		if err != nil {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return from, fmt.Errorf("-out %s: %w", o.Out, err)
 		}
 		if len(entries) > 0 {
 			return from, fmt.Errorf("-out %s is not empty and -resume is never: name another folder, or go on with -resume auto", o.Out)
 		}
 	case "auto":
-		if err := checkpoint.Sweep(o.Out); err != nil {
-			return from, err
-		}
 		path, _, ok, err := checkpoint.Latest(o.Out)
 		if err != nil {
 			return from, err
@@ -72,15 +65,46 @@ func openRun(c Config, o TrainOptions) (runStart, error) {
 		}
 		from.state = state
 	}
-	if err := runlog.CutBack(filepath.Join(o.Out, "log.jsonl"), from.state.Step); err != nil {
-		return from, err
-	}
 	sum := sha256.Sum256([]byte(c.Text()))
 	from.state.ConfigDigest = hex.EncodeToString(sum[:])
-	if err := c.Save(filepath.Join(o.Out, "config.toml")); err != nil {
-		return from, err
+	return from, nil
+}
+
+// prepare makes the run's folder ready: it sweeps what a killed run left, cuts
+// the log back to where the run begins and writes the resolved config.toml.
+func (from runStart) prepare(c Config, out string) error {
+	samples := filepath.Join(out, "samples")
+	if err := os.MkdirAll(samples, 0o755); err != nil {
+		return fmt.Errorf("-out %s: %w: name a folder that can be written", out, err)
 	}
-	return from, os.MkdirAll(filepath.Join(o.Out, "samples"), 0o755)
+	for _, dir := range []string{out, samples} {
+		if err := checkpoint.Sweep(dir); err != nil {
+			return err
+		}
+	}
+	if err := runlog.CutBack(filepath.Join(out, "log.jsonl"), from.state.Step); err != nil {
+		return err
+	}
+	return c.Save(filepath.Join(out, "config.toml"))
+}
+
+// sampleDue reports whether a step has a sample grid.
+func (c Config) sampleDue(step int) bool {
+	return step == c.Train.MaxSteps || due(step, c.Sample.EverySteps)
+}
+
+// owesSample reports whether the run was killed between the checkpoint that it
+// goes on from and that step's sample grid.
+func (from runStart) owesSample(c Config, out string) bool {
+	if from.state.Step == 0 || !c.sampleDue(from.state.Step) {
+		return false
+	}
+	_, err := os.Stat(samplePath(out, from.state.Step))
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+func samplePath(out string, step int) string {
+	return filepath.Join(out, "samples", fmt.Sprintf("step-%d.png", step))
 }
 
 // sampleCount is the number of images in a sample grid: a row a class, or a
@@ -124,6 +148,5 @@ func (t *trainer) sample(ctx context.Context, out string, step int) ([]byte, err
 	for i := range list {
 		list[i] = images[i*dim : (i+1)*dim]
 	}
-	path := filepath.Join(out, "samples", fmt.Sprintf("step-%d.png", step))
-	return runlog.WriteGrid(path, list, rows, cols, g.Config.InChannels, g.Height, g.Width)
+	return runlog.WriteGrid(samplePath(out, step), list, rows, cols, g.Config.InChannels, g.Height, g.Width)
 }

@@ -213,24 +213,31 @@ func (t *Stepper) eachChunk(ctx context.Context, s *engine.Session, arenas map[s
 	return nil
 }
 
-// FirstBad names the first parameter, in forward order, whose gradient is not
-// finite, and the value; "" if all are.
+// FirstBad names the first tensor, in forward order, that is not finite, and the
+// value: a weight or, where all weights are finite, a gradient. Where all
+// gradients are finite too, it is the sum of their squares that overflows.
 func (t *Stepper) FirstBad() (string, error) {
-	for _, p := range t.State.Layout.Params {
-		if !p.Trained {
-			continue
-		}
-		values, err := p.Read(t.State.gradients())
-		if err != nil {
-			return "", err
-		}
-		for i, x := range values {
-			if math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) {
-				return fmt.Sprintf("%s.grad[%d] = %g", p.Key, i, x), nil
+	s := t.State
+	for _, look := range []struct {
+		arena  *engine.Arena
+		suffix string
+	}{{s.Params, ""}, {s.gradients(), ".grad"}} {
+		for _, p := range s.Layout.Params {
+			if !p.Trained && look.arena != s.Params {
+				continue
+			}
+			values, err := p.Read(look.arena)
+			if err != nil {
+				return "", err
+			}
+			for i, x := range values {
+				if math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) {
+					return fmt.Sprintf("%s%s[%d] = %g", p.Key, look.suffix, i, x), nil
+				}
 			}
 		}
 	}
-	return "", nil
+	return "the norm of all gradients", nil
 }
 
 func newSession(e *engine.Engine, g *graph.Graph, name string) (*engine.Session, error) {

@@ -35,11 +35,12 @@ func Train(ctx context.Context, c Config, o TrainOptions) error {
 		return err
 	}
 	defer s.close()
-	from, err := openRun(c, o)
+	from, err := findRun(c, o)
 	if err != nil {
 		return err
 	}
-	if from.state.Step >= c.Train.MaxSteps {
+	owes := from.owesSample(c, o.Out)
+	if from.state.Step >= c.Train.MaxSteps && !owes {
 		say("%s holds %d steps, and max_steps is %d: nothing to do", from.path, from.state.Step, c.Train.MaxSteps)
 		return nil
 	}
@@ -60,6 +61,11 @@ func Train(ctx context.Context, c Config, o TrainOptions) error {
 	}
 	defer t.close()
 	if err := t.begin(from); err != nil {
+		return err
+	}
+	// Until here nothing was written: what is wrong with the settings, the model,
+	// the data or the library leaves the folder as it was.
+	if err := from.prepare(c, o.Out); err != nil {
 		return err
 	}
 	all, trained := t.state.Layout.Count()
@@ -102,10 +108,33 @@ func Train(ctx context.Context, c Config, o TrainOptions) error {
 		saved = at.Step
 		return checkpoint.Prune(o.Out, c.Checkpoint.Keep)
 	}
+	// stop ends the run before its last step: the state is kept first.
+	stop := func(why error) error {
+		err := save()
+		if ctx.Err() == nil || !errors.Is(why, ctx.Err()) {
+			return errors.Join(why, err)
+		}
+		if err != nil {
+			return err
+		}
+		return fmt.Errorf("%s holds %d of %d steps, and the same command goes on: %w", o.Out, at.Step, c.Train.MaxSteps, context.Cause(ctx))
+	}
+	sample := func() error {
+		picture, err := t.sample(ctx, o.Out, at.Step)
+		if err != nil || events == nil {
+			return err
+		}
+		return events.Image(at.Step, "samples", picture)
+	}
+	if owes {
+		if err := sample(); err != nil {
+			return stop(err)
+		}
+	}
 
 	for at.Step < c.Train.MaxSteps {
 		if ctx.Err() != nil {
-			return errors.Join(context.Cause(ctx), save())
+			return stop(ctx.Err())
 		}
 		start := time.Now()
 		record := runlog.Record{Step: at.Step + 1}
@@ -113,15 +142,12 @@ func Train(ctx context.Context, c Config, o TrainOptions) error {
 		// 1. The batch's images and their noise, from the pool that holds them.
 		if p == nil || at.Position >= p.position+int64(p.n) {
 			if p, err = pairs.next(ctx); err != nil {
-				if ctx.Err() != nil {
-					return errors.Join(context.Cause(ctx), save())
-				}
-				return errors.Join(err, save())
+				return stop(err)
 			}
 			record.PairMS = runlog.Number(p.pairing.Seconds() * 1e3)
-			record.SkippedRecords = len(p.skipped)
 		}
 		offset := int(at.Position - p.position)
+		record.SkippedRecords = p.skips(at.Position, c.Train.BatchSize)
 
 		// 2. Gradients of the batch, micro-batch by micro-batch. The step runs to
 		// its end even if the context is cancelled meanwhile.
@@ -130,11 +156,11 @@ func Train(ctx context.Context, c Config, o TrainOptions) error {
 		for done := 0; done < c.Train.BatchSize; done += c.Train.MicroBatch {
 			share := float64(c.Train.MicroBatch) / float64(c.Train.BatchSize)
 			if err := t.feed.fill(t.step, p, offset+done, c.Train.MicroBatch, share, 1); err != nil {
-				return err
+				return stop(err)
 			}
 			part, _, err := t.step.Gradients(step, done == 0) // waits for the device
 			if err != nil {
-				return err
+				return stop(err)
 			}
 			loss += part
 		}
@@ -142,18 +168,19 @@ func Train(ctx context.Context, c Config, o TrainOptions) error {
 		// 3. Their norm, which decides whether the step counts.
 		norm, err := t.step.Norm(step, 1) // waits for the device
 		if err != nil {
-			return err
+			return stop(err)
 		}
 		lr := t.lr.At(at.Updates + 1)
+		var hopeless error
 		if math.IsNaN(norm) || math.IsInf(norm, 0) {
 			bad, err := t.step.FirstBad()
 			if err != nil {
-				return err
+				return stop(err)
 			}
 			at.BadSteps++
-			record.Skipped = fmt.Sprintf("the gradient is not finite: %s", bad)
+			record.Skipped = "the gradient is not finite: " + bad
 			if at.BadSteps >= c.Train.MaxBadSteps {
-				return errors.Join(fmt.Errorf("step %d: %d steps in a row had a gradient that is not finite (first: %s): lower lr.learning_rate or look at the data; the weights are those before", at.Step+1, at.BadSteps, bad), save())
+				hopeless = fmt.Errorf("step %d: %d steps in a row had a gradient that is not finite (the first bad tensor: %s): lower lr.learning_rate or look at the data; no weight was changed by them", at.Step+1, at.BadSteps, bad)
 			}
 		} else {
 			// 4. Clip, AdamW and the moving average, in place.
@@ -173,32 +200,30 @@ func Train(ctx context.Context, c Config, o TrainOptions) error {
 		record.StepMS = runlog.Number(elapsed.Seconds() * 1e3)
 		record.ImagesPerSecond = runlog.Number(float64(c.Train.BatchSize) / elapsed.Seconds())
 		if err := log.Append(record); err != nil {
-			return errors.Join(err, save())
+			return err // a checkpoint of a step that has no line would hide it
 		}
 		if events != nil {
 			if err := events.Record(record); err != nil {
-				return errors.Join(err, save())
+				return stop(err)
 			}
 		}
 		bar.Set(at.Step, record.Summary())
-		last := at.Step == c.Train.MaxSteps
-		if last || due(at.Step, c.Checkpoint.EverySteps) {
+		if hopeless != nil {
+			return stop(hopeless)
+		}
+		if at.Step == c.Train.MaxSteps || due(at.Step, c.Checkpoint.EverySteps) {
 			if err := save(); err != nil {
 				return err
 			}
 		}
-		if last || due(at.Step, c.Sample.EverySteps) {
-			picture, err := t.sample(ctx, o.Out, at.Step)
-			if err == nil && events != nil {
-				err = events.Image(at.Step, "samples", picture)
-			}
-			if err != nil && ctx.Err() == nil {
-				return errors.Join(err, save())
+		if c.sampleDue(at.Step) {
+			if err := sample(); err != nil {
+				return stop(err)
 			}
 		}
 	}
 	bar.Close()
-	say("%s: %d steps, loss %s", filepath.Join(o.Out, fmt.Sprintf("checkpoint-%d", at.Step)), at.Step, "in log.jsonl")
+	say("%s is the last of %d steps; log.jsonl has a line for each", filepath.Join(o.Out, fmt.Sprintf("checkpoint-%d", at.Step)), at.Step)
 	return nil
 }
 

@@ -91,7 +91,7 @@ func WriteShard(w io.Writer, pixels, labels []byte, first int) error {
 		_, err = archive.Write(data)
 		return err
 	}
-	encoder := png.Encoder{CompressionLevel: png.NoCompression}
+	encoder := png.Encoder{CompressionLevel: png.NoCompression, BufferPool: new(oneBuffer)}
 	var buf bytes.Buffer
 	for i, label := range labels {
 		picture := &image.Gray{
@@ -111,3 +111,10 @@ func WriteShard(w io.Writer, pixels, labels []byte, first int) error {
 	}
 	return archive.Close()
 }
+
+// oneBuffer keeps the encoder's buffer from one image to the next: a megabyte
+// that it would otherwise allocate for each.
+type oneBuffer struct{ buffer *png.EncoderBuffer }
+
+func (o *oneBuffer) Get() *png.EncoderBuffer  { return o.buffer }
+func (o *oneBuffer) Put(b *png.EncoderBuffer) { o.buffer = b }

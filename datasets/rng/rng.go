@@ -88,11 +88,8 @@ func (s *Stream) Float64() float64 {
 
 // Intn returns a uniform number in [0, n) without bias (D. Lemire, "Fast random
 // integer generation in an interval", 2019, https://doi.org/10.1145/3230636).
-// It panics when n is not positive, which is an error of the caller.
+// n must be positive.
 func (s *Stream) Intn(n int) int {
-	if n <= 0 {
-		panic("rng: Intn needs a positive bound")
-	}
 	bound := uint64(n)
 	hi, lo := bits.Mul64(s.Uint64(), bound)
 	if lo < bound {

@@ -174,7 +174,7 @@ func (e *emitter) unique(name string) string {
 	if k == 0 {
 		return name
 	}
-	return fmt.Sprintf("%s_%d", name, k)
+	return e.unique(fmt.Sprintf("%s_%d", name, k))
 }
 
 func info(name string, v *Value) *onnx.ValueInfoProto {

@@ -73,7 +73,7 @@ func (b *Builder) Grad(loss *Value, wrt []*Value) []*Value {
 	result := make([]*Value, len(wrt))
 	for i, v := range wrt {
 		if result[i] = grads[v]; result[i] == nil {
-			result[i] = b.zeros(v)
+			result[i] = (&Builder{graph: b.graph, scope: v.Node.Scope, backward: true}).zeros(v)
 		}
 	}
 	return result

@@ -79,10 +79,17 @@ func (g *Graph) live() map[*Node]bool {
 
 // lower makes the portable nodes of a composite one.
 func (b *Builder) lower(n *Node, inputs []*Value) []*Value {
-	lowered := lowerings[n.Op](b, n, inputs)
+	lowering, ok := lowerings[n.Op]
+	if !ok {
+		panic(&Error{Op: n.Op, Scope: n.Scope, Detail: "no lowering is known for this operator", Site: n.Site})
+	}
+	lowered := lowering(b, n, inputs)
+	if len(lowered) != len(n.Outputs) {
+		b.fail(n.Op, "its lowering gives %d values for %d outputs", len(lowered), len(n.Outputs))
+	}
 	for i, v := range lowered {
-		if !sameShape(v.Shape, n.Outputs[i].Shape) {
-			b.fail(n.Op, "its lowering gives %v for output %d, want %v", v.Shape, i, n.Outputs[i].Shape)
+		if want := n.Outputs[i]; !sameShape(v.Shape, want.Shape) || v.DType != want.DType {
+			b.fail(n.Op, "its lowering gives %v%v for output %d, want %v%v", v.DType, v.Shape, i, want.DType, want.Shape)
 		}
 	}
 	return lowered

@@ -18,6 +18,9 @@ func (b *Builder) Conv(x, w, bias *Value, a ConvAttrs) *Value {
 	if x.Rank() != 4 || w.Rank() != 4 || x.Dim(1) != w.Dim(1) {
 		b.fail("Conv", "x %v, w %v: want [N, C, H, W] and [O, C, kh, kw]", x.Shape, w.Shape)
 	}
+	if x.DType != w.DType || bias != nil && bias.DType != w.DType {
+		b.fail("Conv", "x %v, w %v: want x, w and bias of one type", x, w)
+	}
 	if bias != nil && !sameShape(bias.Shape, w.Shape[:1]) {
 		b.fail("Conv", "bias %v for w %v: want [%d]", bias.Shape, w.Shape, w.Dim(0))
 	}

@@ -38,6 +38,9 @@ func (b *Builder) Gemm(x, w, bias *Value) *Value {
 	if x.Rank() != 2 || w.Rank() != 2 || x.Dim(1) != w.Dim(1) || (bias != nil && !sameShape(bias.Shape, w.Shape[:1])) {
 		b.fail("Gemm", "x %v, w %v: want [N, K] and [M, K], bias [M]", x.Shape, w.Shape)
 	}
+	if x.DType != w.DType || bias != nil && bias.DType != w.DType {
+		b.fail("Gemm", "x %v, w %v: want x, w and bias of one type", x, w)
+	}
 	inputs := []*Value{x, w}
 	if bias != nil {
 		inputs = append(inputs, bias)

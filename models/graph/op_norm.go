@@ -6,6 +6,9 @@ import "slices"
 // since opset 17): y = scale·(x − mean)·invStdDev + bias for scale, bias [D]
 // (bias may be nil). Mean and invStdDev [..., 1] are kept for the backward.
 func (b *Builder) LayerNormalization(x, scale, bias *Value, epsilon float64) (y, mean, invStdDev *Value) {
+	if x.Rank() == 0 {
+		b.fail("LayerNormalization", "x is a scalar, want [..., D]")
+	}
 	d := x.Dim(-1)
 	if !sameShape(scale.Shape, []int{d}) || (bias != nil && !sameShape(bias.Shape, scale.Shape)) {
 		b.fail("LayerNormalization", "x %v, scale %v: want scale and bias [%d]", x.Shape, scale.Shape, d)

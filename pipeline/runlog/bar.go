@@ -104,9 +104,11 @@ func (b *Bar) Print(line string) {
 	fmt.Fprintln(b.w, strings.TrimRight(line, "\n"))
 }
 
-// Close leaves the bar where it stands and ends its line.
+// Close leaves the bar where it stands and ends its line. Closing twice does
+// nothing.
 func (b *Bar) Close() {
 	if b.drawn != nil && !b.start.IsZero() {
 		fmt.Fprintln(b.w)
 	}
+	b.drawn = nil
 }

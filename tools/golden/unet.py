@@ -249,10 +249,10 @@ def main():
             write(ROOT / f"pipeline/testdata/ddim-{name}.safetensors", given, {"samples": ddim(model, schedule, noise, labels)},
                   {"samples": ddim(wide, schedule, noise, labels)}, 1e-3)
         write(folder / "vectors.safetensors", x, vectors(model, schedule, x), vectors(wide, schedule, x), 1e-5)
-        for path in folder.glob("*.safetensors"):
-            path.chmod(0o644)
         if name == "ddpm":
             old_attention(folder / "diffusion_pytorch_model.safetensors")
+        for path in folder.glob("*.safetensors"):
+            path.chmod(0o644)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,11 +24,11 @@ func generate() Command {
   [-seed S] [-latents F.npy] [-weights ema|raw] [-batch N] [-provider P] [-threads N]`,
 		Short: "make images from a trained model",
 		Long: `Writes n PNGs for each class (or n in all, of an unconditional model) and manifest.jsonl, a line an
-image: file, index, seed, class, sampler, steps, guidance, weights.
+image: file, index, seed, class, sampler, steps, guidance, eta, weights, model, latents.
 
 An image is decided by the model, the seed, its class and its index, whatever the batch: any one can
 be made again alone. The same command goes on where it was stopped and makes only what is missing;
-other settings want another folder. LIST is like 0,3,5-7.`,
+other classes may join the folder, other settings want another one. LIST is like 0,3,5-7.`,
 		Flags: func(flags *flag.FlagSet) {
 			flags.StringVar(&o.Model, "model", "", "diffusers folder `DIR`, such as runs/fashion-mnist/checkpoint-1000")
 			flags.StringVar(&o.Out, "out", "", "folder `DIR` for the images")
@@ -39,7 +41,7 @@ other settings want another folder. LIST is like 0,3,5-7.`,
 			flags.Uint64Var(&o.Seed, "seed", 0, "seed of the noise")
 			flags.StringVar(&o.Latents, "latents", "", "initial noise [images, C, H, W] from `F.npy`")
 			flags.StringVar(&o.Weights, "weights", "ema", "`ema` or raw")
-			flags.IntVar(&o.Batch, "batch", 32, "images in memory at once; changes no image")
+			flags.IntVar(&o.Batch, "batch", 32, "images in memory at once, at least 2; changes no image")
 			flags.StringVar(&o.Engine.Provider, "provider", "auto", "auto, cpu or cuda")
 			threadsFlag(flags, &threads)
 		},
@@ -55,6 +57,19 @@ other settings want another folder. LIST is like 0,3,5-7.`,
 				return usagef("-n %d, want at least 1", o.PerClass)
 			case o.Batch < 1:
 				return usagef("-batch %d, want at least 1", o.Batch)
+			case o.Steps < 1:
+				return usagef("-steps %d, want at least 1", o.Steps)
+			case !slices.Contains(sampler.Names(), o.Sampler):
+				return usagef("-sampler %q, want %s", o.Sampler, strings.Join(sampler.Names(), " or "))
+			case o.Weights != "ema" && o.Weights != "raw":
+				return usagef("-weights %q, want ema or raw", o.Weights)
+			case !(o.Eta >= 0 && o.Eta <= 1):
+				return usagef("-eta %g, want 0 to 1", o.Eta)
+			case math.IsNaN(o.Guidance) || math.IsInf(o.Guidance, 0):
+				return usagef("-guidance %g, want a number", o.Guidance)
+			}
+			if err := useThreads(threads); err != nil {
+				return err
 			}
 			var err error
 			if o.Classes, err = parseClasses(classes); err != nil {

@@ -41,6 +41,12 @@ write a checkpoint. -resume never wants an empty folder; a PATH names a checkpoi
 			if len(args) != 0 {
 				return usagef("unexpected argument %q", args[0])
 			}
+			if resume == "" {
+				return usagef("-resume is empty, want auto, never or a checkpoint's path")
+			}
+			if err := useThreads(threads); err != nil {
+				return err
+			}
 			c, err := pipeline.LoadConfig(preset, config, sets)
 			if err != nil {
 				return err

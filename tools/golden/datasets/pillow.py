@@ -5,6 +5,7 @@ Image.open(input).convert("RGB") and .convert("L").
 resize_<mode>_<filter>_<w>x<h>.png are resize_<mode>.png through Image.resize.
 transform_<mode>_<filter>_<size>.png are the same through torchvision's Resize
 (short side) and CenterCrop, whose arithmetic is written out here.
+exif_<orientation>.<png|jpg>.png are ImageOps.exif_transpose of the same without .png.
 Run: python3 tools/golden/datasets/pillow.py datasets/testdata/pillow
 """
 import os
@@ -12,7 +13,7 @@ import sys
 
 import numpy as np
 import PIL
-from PIL import Image, features
+from PIL import Image, ImageOps, features
 
 out = sys.argv[1]
 os.makedirs(out, exist_ok=True)
@@ -87,6 +88,17 @@ decoded("jpeg420_tiny", "jpg", small.crop((0, 0, 4, 3)), quality=90, subsampling
 decoded("jpeg_progressive", "jpg", small, quality=75, progressive=True)
 decoded("jpeg_l", "jpg", small.convert("L"), quality=85)
 decoded("jpeg_cmyk", "jpg", small.convert("CMYK"), quality=90)
+
+for o in range(1, 9):
+    for suffix, order in (("jpg", b"II"), ("png", b"MM")):
+        exif = Image.Exif()
+        exif.endian = "<" if order == b"II" else ">"
+        exif[0x010F], exif[0x0112] = "maker", o
+        file = path(f"exif_{o}.{suffix}")
+        small.crop((0, 0, 21, 16)).save(file, exif=exif, **({"quality": 95, "subsampling": 0} if suffix == "jpg" else {}))
+        upright = ImageOps.exif_transpose(Image.open(file))
+        upright.info.clear()
+        upright.save(path(f"exif_{o}.{suffix}.png"))
 
 with open(path("VERSIONS"), "w") as f:
     f.write(f"made by tools/golden/datasets/pillow.py with Pillow {PIL.__version__}, "

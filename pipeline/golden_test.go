@@ -1,0 +1,411 @@
+package pipeline
+
+import (
+	"encoding/binary"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"immiscible/models"
+	"immiscible/models/engine/enginetest"
+	"immiscible/models/safetensors"
+	"immiscible/pipeline/diffusion"
+	"immiscible/pipeline/optim"
+	"immiscible/pipeline/sampler"
+)
+
+// The models and vectors of this file are diffusers' and PyTorch's, made by
+// tools/golden/unet.py; the tolerances are the design's (§3, "Agreement").
+const goldenModels = "../models/unet/testdata"
+
+// forEachGolden runs f on every model in testdata.
+func forEachGolden(t *testing.T, f func(t *testing.T, g golden)) {
+	folders, err := os.ReadDir(goldenModels)
+	if err != nil || len(folders) < 7 {
+		t.Fatalf("%d models in %s (%v), want 7: run tools/golden/unet.py", len(folders), goldenModels, err)
+	}
+	for _, folder := range folders {
+		t.Run(folder.Name(), func(t *testing.T) { f(t, openGolden(t, folder.Name())) })
+	}
+}
+
+type golden struct {
+	*models.Model
+	vectors  tensors
+	schedule *diffusion.Schedule
+	options  GraphOptions // for the batch of the vectors
+}
+
+func openGolden(t *testing.T, name string) golden {
+	m, err := models.Open(filepath.Join(goldenModels, name), "unet")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.Close() })
+	config, err := diffusion.LoadConfig(m.Scheduler)
+	if err != nil {
+		t.Fatal(err)
+	}
+	schedule, err := diffusion.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := golden{Model: m, vectors: openTensors(t, filepath.Join(m.Dir, "vectors.safetensors")), schedule: schedule}
+	g.options = GraphOptions{Batch: len(g.vectors.int64s("timesteps")), Height: m.UNet.SampleSize.H, Width: m.UNet.SampleSize.W}
+	return g
+}
+
+// tensors reads a file's tensors for a test, which fails where one is missing.
+type tensors struct {
+	t    *testing.T
+	file *safetensors.File
+}
+
+func openTensors(t *testing.T, path string) tensors {
+	f, err := safetensors.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return tensors{t, f}
+}
+
+func (s tensors) lookup(name string) safetensors.Tensor {
+	entry, ok := s.file.Lookup(name)
+	if !ok {
+		s.t.Fatalf("%s: no tensor %q", s.file.Path, name)
+	}
+	return entry
+}
+
+func (s tensors) float32s(name string) []float32 {
+	entry := s.lookup(name)
+	values := make([]float32, entry.Size/4)
+	if err := s.file.Float32(entry, values); err != nil {
+		s.t.Fatal(err)
+	}
+	return values
+}
+
+func (s tensors) int64s(name string) []int64 {
+	raw, err := s.file.Bytes(s.lookup(name))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	values := make([]int64, len(raw)/8)
+	for i := range values {
+		values[i] = int64(binary.LittleEndian.Uint64(raw[8*i:]))
+	}
+	return values
+}
+
+// newStepper builds the training session of g with g's weights.
+func (g golden) newStepper(t *testing.T, o GraphOptions, accumulate bool) *Stepper {
+	e := enginetest.Open(t)
+	training, err := TrainingGraph(g.UNet, g.schedule, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	state, err := NewState(e, NewLayout(training.Params(), func(key string) bool {
+		return g.UNet.Trained(key) && (o.Trained == nil || o.Trained(key))
+	}), accumulate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(state.Close)
+	if err := state.LoadParams(g.Weights, state.Params, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := state.copyEMA(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := NewStepper(e, training, state)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+// feed fills the inputs with examples from … from+n of the vectors.
+func (g golden) feed(t *testing.T, s *Stepper, from, n int, share float32) {
+	for _, name := range []string{"sample", "noise", "timesteps", "class_labels", "loss_weights"} {
+		input := s.Input(name)
+		if input == nil {
+			continue
+		}
+		var err error
+		if g.vectors.lookup(name).DType == "I64" {
+			err = input.SetInt64(g.vectors.int64s(name)[from : from+n])
+		} else {
+			values := g.vectors.float32s(name)
+			each := len(values) / g.options.Batch
+			if name == "loss_weights" {
+				for i := range values {
+					values[i] *= share
+				}
+			}
+			err = input.SetFloat32(values[from*each : (from+n)*each])
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Input("loss_scale").SetFloat32([]float32{1}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// disagreement is max|got − ref| / max|ref|; infinite where a number is not.
+func disagreement(got, ref []float32) float64 {
+	if len(got) != len(ref) {
+		return math.Inf(1)
+	}
+	diff, largest := 0.0, 0.0
+	for i, r := range ref {
+		d := math.Abs(float64(got[i]) - float64(r))
+		if math.IsNaN(d) {
+			return math.Inf(1)
+		}
+		diff, largest = max(diff, d), max(largest, math.Abs(float64(r)))
+	}
+	return diff / largest
+}
+
+func within(t *testing.T, what string, got, ref []float32, tolerance float64) {
+	t.Helper()
+	if d := disagreement(got, ref); !(d <= tolerance) {
+		t.Errorf("%s: max|Δ|/max|ref| is %.2g, want at most %g", what, d, tolerance)
+	}
+}
+
+// trueZero tells the parameters whose true gradient is zero: softmax does not
+// see what is added to all of a query's scores. Float noise is their gradient,
+// and where AdamW takes them is arbitrary.
+func trueZero(key string) bool { return strings.HasSuffix(key, ".to_k.bias") }
+
+func compareGradients(t *testing.T, g golden, s *Stepper) {
+	t.Helper()
+	largest := float32(0)
+	for _, p := range s.State.Layout.Params {
+		if p.Trained {
+			for _, x := range g.vectors.float32s(p.Key + ".grad") {
+				largest = max(largest, x, -x)
+			}
+		}
+	}
+	for _, p := range s.State.Layout.Params {
+		if !p.Trained {
+			continue
+		}
+		got, err := p.Read(s.State.gradients())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !trueZero(p.Key) {
+			within(t, p.Key+".grad", got, g.vectors.float32s(p.Key+".grad"), 1e-4)
+			continue
+		}
+		for _, x := range got {
+			if !(max(x, -x) <= 1e-6*largest) {
+				t.Errorf("%s.grad: %g, want at most %g: its true value is 0", p.Key, x, 1e-6*largest)
+			}
+		}
+	}
+}
+
+// tenSteps follows the vectors' ten AdamW steps; prefix names their figures.
+func tenSteps(t *testing.T, g golden, s *Stepper, prefix string) {
+	t.Helper()
+	losses, norms := g.vectors.float32s(prefix+"losses"), g.vectors.float32s(prefix+"grad_norms")
+	for i := range losses {
+		loss, _, err := s.Gradients(t.Context(), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		norm, err := s.Norm(t.Context(), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		within(t, "loss", []float32{float32(loss)}, losses[i:i+1], 1e-4)
+		within(t, "gradient norm", []float32{float32(norm)}, norms[i:i+1], 1e-4)
+		update := i + 1
+		if err := s.Update(t.Context(), map[string]float64{
+			"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 1e-2,
+			"bias_correction1": optim.BiasCorrection(0.9, update), "bias_correction2": optim.BiasCorrection(0.999, update),
+			"clip_coef": optim.ClipCoef(norm, 1), "ema_decay": optim.EMADecay(optim.DefaultEMA(), update),
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestGoldenTraining(t *testing.T) {
+	forEachGolden(t, func(t *testing.T, g golden) {
+		s := g.newStepper(t, g.options, false)
+		g.feed(t, s, 0, g.options.Batch, 1)
+		loss, perSample, err := s.Gradients(t.Context(), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		within(t, "loss", []float32{float32(loss)}, g.vectors.float32s("loss"), 1e-4)
+		within(t, "loss_per_sample", perSample, g.vectors.float32s("loss_per_sample"), 1e-4)
+		compareGradients(t, g, s)
+
+		tenSteps(t, g, s, "")
+		for _, p := range s.State.Layout.Params {
+			if !p.Trained || trueZero(p.Key) {
+				continue
+			}
+			weights, err := p.Read(s.State.Params)
+			if err != nil {
+				t.Fatal(err)
+			}
+			average, err := p.Read(s.State.EMA)
+			if err != nil {
+				t.Fatal(err)
+			}
+			within(t, p.Key, weights, g.vectors.float32s("final."+p.Key), 1e-5)
+			within(t, "EMA of "+p.Key, average, g.vectors.float32s("ema."+p.Key), 1e-5)
+		}
+	})
+}
+
+// Micro-batches of one, summed, are the batch.
+func TestGoldenAccumulation(t *testing.T) {
+	g := openGolden(t, "classes")
+	one := g.options
+	one.Batch = 1
+	s := g.newStepper(t, one, true)
+	total := 0.0
+	for i := range g.options.Batch {
+		g.feed(t, s, i, 1, 1/float32(g.options.Batch))
+		loss, _, err := s.Gradients(t.Context(), i == 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		total += loss
+	}
+	within(t, "loss", []float32{float32(total)}, g.vectors.float32s("loss"), 1e-4)
+	compareGradients(t, g, s)
+}
+
+// With nothing but attention trained, the other parameters keep their bits.
+func TestGoldenFrozen(t *testing.T) {
+	g := openGolden(t, "attention")
+	o := g.options
+	o.Trained = func(key string) bool { return strings.Contains(key, "attentions") }
+	s := g.newStepper(t, o, false)
+	g.feed(t, s, 0, o.Batch, 1)
+	if _, _, err := s.Gradients(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	compareGradients(t, g, s)
+	tenSteps(t, g, s, "frozen_")
+	trained := 0
+	for _, p := range s.State.Layout.Params {
+		entry, _ := g.Weights.Lookup(p.Key)
+		before := make([]float32, p.Numel())
+		if err := g.Weights.Float32(entry, before); err != nil {
+			t.Fatal(err)
+		}
+		after, err := p.Read(s.State.Params)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.Trained {
+			trained++
+		}
+		if p.Trained != o.Trained(p.Key) || slices.Equal(before, after) == p.Trained {
+			t.Errorf("%s: trained %v, weights as they were: %v", p.Key, p.Trained, slices.Equal(before, after))
+		}
+	}
+	if trained == 0 {
+		t.Error("nothing was trained")
+	}
+}
+
+func TestGoldenEval(t *testing.T) {
+	forEachGolden(t, func(t *testing.T, g golden) {
+		gen := g.newGenerator(t, g.options)
+		if err := gen.sample.SetFloat32(g.vectors.float32s("noisy")); err != nil {
+			t.Fatal(err)
+		}
+		if err := gen.timesteps.SetInt64(g.vectors.int64s("timesteps")); err != nil {
+			t.Fatal(err)
+		}
+		if gen.labels != nil {
+			var err error
+			if g.UNet.Conditioning() == "identity" {
+				err = gen.labels.SetFloat32(g.vectors.float32s("class_labels"))
+			} else {
+				err = gen.labels.SetInt64(g.vectors.int64s("class_labels"))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := gen.session.Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		within(t, "out_sample", gen.output.GetFloat32(), g.vectors.float32s("out_sample"), 1e-5)
+	})
+}
+
+func (g golden) newGenerator(t *testing.T, o GraphOptions) *Generator {
+	e := enginetest.Open(t)
+	eval, err := EvalGraph(g.UNet, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	state, err := NewState(e, NewLayout(eval.Params(), g.UNet.Trained), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(state.Close)
+	if err := state.LoadParams(g.Weights, state.Params, nil); err != nil {
+		t.Fatal(err)
+	}
+	gen, err := NewGenerator(e, g.UNet, g.schedule, state, state.Params, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(gen.Close)
+	return gen
+}
+
+// DDIM from the same noise: pixels agree to 1/255 of their range [−1, 1]. The
+// four images do not fill the generator's two batches of three.
+func TestGoldenDDIM(t *testing.T) {
+	files, err := filepath.Glob("testdata/ddim-*.safetensors")
+	if err != nil || len(files) < 6 {
+		t.Fatalf("%d files (%v), want 6: run tools/golden/unet.py", len(files), err)
+	}
+	for _, file := range files {
+		name := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(file), "ddim-"), ".safetensors")
+		t.Run(name, func(t *testing.T) {
+			g, vectors := openGolden(t, name), openTensors(t, file)
+			ddim, err := sampler.DDIM(g.schedule, 10, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			samples := vectors.float32s("noise")
+			var labels []int64
+			if g.UNet.Conditioning() != "" {
+				labels = vectors.int64s("class_labels")
+			}
+			gen := g.newGenerator(t, g.options)
+			if err := gen.Generate(t.Context(), samples, labels, GenerateOptions{Sampler: ddim, GuidanceScale: 1}); err != nil {
+				t.Fatal(err)
+			}
+			for i, want := range vectors.float32s("samples") {
+				if d := math.Abs(float64(samples[i]) - float64(want)); !(d <= 2.0/255) {
+					t.Fatalf("number %d: %g, want %g within %g", i, samples[i], want, 2.0/255)
+				}
+			}
+		})
+	}
+}
