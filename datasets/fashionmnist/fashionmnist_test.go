@@ -63,9 +63,9 @@ func TestShardIsWhole(t *testing.T) {
 	}
 }
 
-func idxImages(n int, pixels []byte) []byte {
+func idxImages(n uint32, pixels []byte) []byte {
 	b := binary.BigEndian.AppendUint32(nil, magicImages)
-	b = binary.BigEndian.AppendUint32(b, uint32(n))
+	b = binary.BigEndian.AppendUint32(b, n)
 	b = binary.BigEndian.AppendUint32(b, Side)
 	b = binary.BigEndian.AppendUint32(b, Side)
 	return append(b, pixels...)

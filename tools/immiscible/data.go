@@ -154,7 +154,7 @@ func dataDump() Command {
 	var out string
 	return Command{
 		Name:  "data dump",
-		Usage: "SRC… -out DIR [-from K] [-n N] [-seed S] [-resolution R] [-channels C] [-pad P] [-crop C] [-filter F]",
+		Usage: "SRC… -out DIR [-from K] [-n N] [-seed S] [-resolution R] [-channels C] [-pad P]\n  [-crop C] [-filter F]",
 		Short: "the examples of some positions as PNG files",
 		Long: `Writes the examples at positions K … K+N as the model sees them, before flip and normalisation, and
 prints {"position", "key", "file"} for each.`,

@@ -94,7 +94,7 @@ func TestUse(t *testing.T) {
 		{"assign solve -h", 0, "assign solve: the cheapest", ""},
 		{"assign solve a.npy -help", 0, "assign solve: the cheapest", ""},
 		{"version", 0, "immiscible ", ""},
-		{"-json version", 2, "", `immiscible: "-json" is no command, want one of: assign solve`},
+		{"-json version", 2, "", `immiscible: "-json" is no command, want one of: train`},
 		{"version -json", 0, `{"version":"`, ""},
 		{"version x", 2, "", "immiscible version: argument \"x\", want none\nusage: immiscible version [-json]\nmore: immiscible help version\n"},
 		{"version -x", 2, "", "immiscible version: flag provided but not defined: -x\n"},

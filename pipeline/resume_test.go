@@ -1,0 +1,172 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"immiscible/pipeline/checkpoint"
+)
+
+// everyDraw turns on everything that draws random numbers.
+var everyDraw = []string{
+	"model.unet.dropout=0.1", "train.conditioning_dropout=0.2", "train.noise_offset=0.1", "train.input_perturbation=0.1",
+}
+
+// The resume law, with SIGKILL at random moments: the run that was killed three
+// times and started again by the same command ends in the same bits as the run
+// that was not. 24 batches of 8 are 4.4 epochs.
+func TestResumeAfterKill(t *testing.T) {
+	const steps = 24
+	for name, sets := range map[string][]string{
+		"linear within class, every draw": everyDraw,
+		"knn, v_prediction, min-SNR, cosine": {"noise.pairing=knn", "noise.per_class=false", "noise.knn_k=5.5", "train.prediction_type=v_prediction",
+			"train.snr_gamma=5", "lr.schedule=cosine", "train.micro_batch=8", "model.unet.dropout=0.3", "checkpoint.every_steps=3"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sets := append(tinySets(plainSource(t), sets...), "train.max_steps=24")
+			want := train(t, "", sets)
+			if log := readLog(t, want); len(log) != steps || !finite(log) {
+				t.Fatalf("the run itself is at fault:\n%s", untimed(t, log))
+			}
+			out := filepath.Join(t.TempDir(), "run")
+			for range 3 {
+				killAtRandom(t, childRun{Sets: sets, Out: out}, steps)
+			}
+			train(t, out, sets)
+			sameRun(t, want, out, steps)
+			// The grids owe nothing to the interruptions, and so are not all grey.
+			if got := len(files(t, filepath.Join(out, "samples"))); got != 6 {
+				t.Errorf("%d sample grids, want 6", got)
+			}
+		})
+	}
+}
+
+// killAtRandom trains in a child and kills it some steps later, at any moment of
+// a step. A child that was faster has finished the run.
+func killAtRandom(t *testing.T, run childRun, steps int) {
+	t.Helper()
+	lines := func() int {
+		text, err := os.ReadFile(filepath.Join(run.Out, "log.jsonl"))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
+		return strings.Count(string(text), "\n")
+	}
+	cmd, messages := run.start(t)
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	_, begun, _, err := checkpoint.Latest(run.Out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	until := begun + 1 + rand.IntN((steps-begun)/2+1)
+	wait := time.Duration(rand.IntN(20_000)) * time.Microsecond
+	t.Logf("a child from step %d is killed %s after step %d", begun, wait, until)
+	for deadline := time.Now().Add(2 * time.Minute); lines() < until && time.Now().Before(deadline); {
+		select {
+		case err := <-done:
+			t.Fatalf("the child ended by itself: %v: %s", err, messages)
+		case <-time.After(time.Millisecond):
+		}
+	}
+	time.Sleep(wait)
+	if err := cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		t.Fatal(err)
+	}
+	<-done
+	status := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	if status.Signal() != syscall.SIGKILL && status.ExitStatus() != 0 {
+		t.Fatalf("the child ended with %v: %s", status, messages)
+	}
+}
+
+// The same in pieces that end at a checkpoint each: in the middle of a pool,
+// at its end, at an epoch's end, and in epochs ≥ 1. Here a folder's weights are
+// trained further, only a part of them, and without a moving average.
+func TestResumeInPieces(t *testing.T) {
+	const steps = 12
+	source := plainSource(t)
+	base := train(t, "", tinySets(source, "train.max_steps=2"))
+	sets := withoutUNet(tinySets(source, "model.path="+filepath.Join(base, "checkpoint-2"), "noise.pairing=independent", "noise.per_class=false",
+		`train.parameters=["*.attentions.*","conv_out.*"]`, "ema.enabled=false", "optimizer.weight_decay=0.1", "sample.every_steps=0"))
+	want := train(t, "", append(sets, "train.max_steps=12"))
+	out := filepath.Join(t.TempDir(), "run")
+	for _, max := range []string{"1", "4", "5", "6", "11", "12"} {
+		train(t, out, append(sets, "train.max_steps="+max))
+	}
+	for _, piece := range []string{"1", "4", "5", "6", "11"} { // the last step of each had a grid
+		if err := os.Remove(filepath.Join(out, "samples", "step-"+piece+".png")); err != nil {
+			t.Error(err)
+		}
+	}
+	sameRun(t, want, out, steps)
+	if _, err := os.Stat(filepath.Join(out, "checkpoint-12", "unet_ema")); err == nil {
+		t.Error("ema.enabled=false left a moving average")
+	}
+	// A frozen weight is the folder's, a trained one is not.
+	before, after := weights(t, filepath.Join(base, "checkpoint-2", "unet")), weights(t, filepath.Join(out, "checkpoint-12", "unet"))
+	for key, frozen := range map[string]bool{"conv_in.weight": true, "conv_out.weight": false, "mid_block.attentions.0.to_q.weight": false} {
+		if (before[key] == after[key]) != frozen || len(before[key]) == 0 {
+			t.Errorf("%s: frozen is %v, want %v", key, before[key] == after[key], frozen)
+		}
+	}
+}
+
+// A run that is done says so and touches nothing; another configuration is
+// refused by the name of the key, and touches nothing either.
+func TestResumeOfAFinishedRun(t *testing.T) {
+	sets := tinySets(plainSource(t), "train.max_steps=4")
+	out := train(t, "", sets)
+	before := files(t, out)
+	train(t, out, sets)
+	err := tryTrain(t.Context(), t, out, append(sets, "train.max_steps=6", "train.noise_offset=0.1"))
+	if err == nil || !strings.Contains(err.Error(), "[train] noise_offset is 0.1 now and was 0.0") {
+		t.Errorf("another configuration: %v", err)
+	}
+	if err := tryTrain(t.Context(), t, out, append(sets, "train.max_steps=3")); err != nil {
+		t.Errorf("fewer steps than there are: %v", err)
+	}
+	after := files(t, out)
+	for name, data := range before {
+		if after[name] != data {
+			t.Errorf("%s has changed", name)
+		}
+	}
+	if len(after) != len(before) {
+		t.Errorf("%d files, before %d", len(after), len(before))
+	}
+}
+
+// A run that is stopped while it draws the grid of its last step has the
+// checkpoint, and the same command draws the grid.
+func TestStoppedInASample(t *testing.T) {
+	sets := tinySets(plainSource(t), "train.max_steps=4", "sample.steps=500", "sample.every_steps=0", "log.tensorboard=false")
+	want := train(t, "", sets)
+	out := filepath.Join(t.TempDir(), "run")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	reason := errors.New("a reason")
+	go func() {
+		for ctx.Err() == nil {
+			if _, err := os.Stat(filepath.Join(out, "checkpoint-4")); err == nil {
+				cancel(reason)
+			}
+		}
+	}()
+	if err := tryTrain(ctx, t, out, sets); !errors.Is(err, reason) || !strings.Contains(err.Error(), "holds 4 of 4 steps") {
+		t.Fatalf("the stopped run: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(out, "samples", "step-4.png")); err == nil {
+		t.Fatal("the grid was drawn, so that the run was not stopped in it")
+	}
+	train(t, out, sets)
+	sameRun(t, want, out, 4)
+}
