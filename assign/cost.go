@@ -77,85 +77,6 @@ func (c Cost) check() error {
 	return fmt.Errorf("assign: cost %q, want l2sq, dot, l2 or l1", string(c))
 }
 
-// MatrixProduct is the Product in plain Go on one core. The order of additions depends on dim alone, and products
-// are rounded before they are added, so that no architecture fuses them: the same bits everywhere.
-func MatrixProduct(x, noise []float32, rows, cols, dim int, out []float32) error {
-	if err := checkRows("x", x, rows, dim); err != nil {
-		return err
-	}
-	if err := checkRows("noise", noise, cols, dim); err != nil {
-		return err
-	}
-	if len(out) != rows*cols {
-		return fmt.Errorf("assign: out has %d entries, want %d × %d", len(out), rows, cols)
-	}
-	// Tiles of 2 rows × 4 columns share their loads; 32 noises of 512 coordinates (64 KB) stay in the cache while
-	// all rows pass over them.
-	const depth, band = 512, 32
-	clear(out)
-	for k0 := 0; k0 < dim; k0 += depth {
-		k1 := min(k0+depth, dim)
-		for j0 := 0; j0 < cols; j0 += band {
-			j1 := min(j0+band, cols)
-			i := 0
-			for ; i+2 <= rows; i += 2 {
-				j := j0
-				for ; j+4 <= j1; j += 4 {
-					tile(x[i*dim:], noise[j*dim:], dim, k0, k1, out[i*cols+j:], cols)
-				}
-				for ; j < j1; j++ {
-					out[i*cols+j] += dot(x[i*dim+k0:i*dim+k1], noise[j*dim+k0:j*dim+k1])
-					out[(i+1)*cols+j] += dot(x[(i+1)*dim+k0:(i+1)*dim+k1], noise[j*dim+k0:j*dim+k1])
-				}
-			}
-			for ; i < rows; i++ {
-				for j := j0; j < j1; j++ {
-					out[i*cols+j] += dot(x[i*dim+k0:i*dim+k1], noise[j*dim+k0:j*dim+k1])
-				}
-			}
-		}
-	}
-	return nil
-}
-
-// tile adds the products of 2 rows of x and 4 of noise over coordinates [k0, k1) to a 2 × 4 block of out.
-func tile(x, noise []float32, dim, k0, k1 int, out []float32, stride int) {
-	n := k1 - k0
-	x0, x1 := x[k0:][:n], x[dim+k0:][:n]
-	y0, y1, y2, y3 := noise[k0:][:n], noise[dim+k0:][:n], noise[2*dim+k0:][:n], noise[3*dim+k0:][:n]
-	var s00, s01, s02, s03, s10, s11, s12, s13 float32
-	for k, a := range x0 {
-		b := x1[k]
-		s00 += float32(a * y0[k])
-		s10 += float32(b * y0[k])
-		s01 += float32(a * y1[k])
-		s11 += float32(b * y1[k])
-		s02 += float32(a * y2[k])
-		s12 += float32(b * y2[k])
-		s03 += float32(a * y3[k])
-		s13 += float32(b * y3[k])
-	}
-	out[0] += s00
-	out[1] += s01
-	out[2] += s02
-	out[3] += s03
-	out = out[stride:]
-	out[0] += s10
-	out[1] += s11
-	out[2] += s12
-	out[3] += s13
-}
-
-// dot is the inner product in the order of additions that tile has.
-func dot(x, y []float32) float32 {
-	var s float32
-	y = y[:len(x)]
-	for k, a := range x {
-		s += float32(a * y[k])
-	}
-	return s
-}
-
 // l1 is the sum of absolute differences.
 func l1(x, y []float32) float64 {
 	var s float64
@@ -195,6 +116,14 @@ func checkRows(name string, x []float32, rows, dim int) error {
 	}
 	if at := notFinite(x); at >= 0 {
 		return fmt.Errorf("assign: %s[%d, %d] is %v, want a finite number", name, at/dim, at%dim, x[at])
+	}
+	return nil
+}
+
+// checkShape refuses a slice that is not [rows, dim].
+func checkShape(name string, x []float32, rows, dim int) error {
+	if rows < 1 || dim < 1 || len(x)/dim != rows || len(x)%dim != 0 {
+		return fmt.Errorf("assign: %s has %d entries, want %d × %d, at least 1 × 1", name, len(x), rows, dim)
 	}
 	return nil
 }

@@ -42,18 +42,19 @@ type ConfigModel struct {
 
 // ConfigData is the [data] table.
 type ConfigData struct {
-	Source     []string `toml:"source" doc:"WebDataset tar or image folder, glob or {000..009}, or an array of them; \"fashion-mnist\" is the embedded set"`
-	Resolution int      `toml:"resolution" range:"[1,]" doc:"height and width that the model sees, in pixels, pad included"`
-	Channels   int      `toml:"channels" range:"[1,4]" doc:"colour channels: 1 grey, 3 RGB"`
-	Crop       string   `toml:"crop" is:"center|random" doc:"which square of an image that is not square"`
-	Flip       bool     `toml:"flip" doc:"mirror half of the images left to right"`
-	Filter     string   `toml:"filter" is:"bilinear|bicubic|lanczos" doc:"resampling filter, as PIL names and computes it"`
-	Pad        int      `toml:"pad" range:"[0,]" doc:"pixels of black added to each side, after the resize to resolution − 2·pad"`
-	Workers    int      `toml:"workers" range:"[1,]" doc:"decoding goroutines; changes no bit of the result"`
-	Prefetch   int      `toml:"prefetch" range:"[1,]" doc:"batches decoded ahead; changes no bit of the result"`
-	BadRecords string   `toml:"bad_records" is:"skip|error" doc:"a record that cannot be read: the next good one of its shard takes its place, or the run stops"`
-	BadLimit   int      `toml:"bad_limit" range:"[0,]" doc:"different bad records after which the run stops; 0: no limit"`
-	NumClasses int      `toml:"num_classes" range:"[0,]" doc:"classes that condition the model; 0: unconditional, labels are ignored"`
+	Source        []string `toml:"source" doc:"WebDataset tar or image folder, glob or {000..009}, or an array of them; \"fashion-mnist\" is the embedded set"`
+	Resolution    int      `toml:"resolution" range:"[1,]" doc:"height and width that the model sees, in pixels, pad included"`
+	Channels      int      `toml:"channels" range:"[1,4]" doc:"colour channels: 1 grey, 3 RGB"`
+	Crop          string   `toml:"crop" is:"center|random" doc:"which square of an image that is not square"`
+	Flip          bool     `toml:"flip" doc:"mirror half of the images left to right"`
+	Filter        string   `toml:"filter" is:"bilinear|bicubic|lanczos" doc:"resampling filter, as PIL names and computes it"`
+	Pad           int      `toml:"pad" range:"[0,]" doc:"pixels of black added to each side, after the resize to resolution − 2·pad"`
+	Workers       int      `toml:"workers" range:"[1,]" doc:"decoding goroutines; changes no bit of the result"`
+	Prefetch      int      `toml:"prefetch" range:"[1,]" doc:"batches decoded ahead; changes no bit of the result"`
+	BadRecords    string   `toml:"bad_records" is:"skip|error" doc:"a record that cannot be read: the next good one of its shard takes its place, or the run stops"`
+	BadLimit      int      `toml:"bad_limit" range:"[0,]" doc:"different bad records after which the run stops; 0: no limit"`
+	NumClasses    int      `toml:"num_classes" range:"[0,]" doc:"classes that condition the model; 0: unconditional, labels are ignored"`
+	ExifTranspose bool     `toml:"exif_transpose" doc:"turn photographs upright by their EXIF orientation (torchvision does not, Hugging Face does)"`
 }
 
 // ConfigNoise is the [noise] table.

@@ -47,7 +47,7 @@ func TestConfigFile(t *testing.T) {
 // change of the surface, and made on purpose.
 const configFrozenKeys = `
 model: path init unet
-data: source resolution channels crop flip filter pad workers prefetch bad_records bad_limit num_classes
+data: source resolution channels crop flip filter pad workers prefetch bad_records bad_limit num_classes exif_transpose
 noise: pairing pool_size cost knn_k knn_score per_class
 scheduler: num_train_timesteps beta_start beta_end beta_schedule rescale_betas_zero_snr clip_sample clip_sample_range timestep_spacing steps_offset set_alpha_to_one variance_type
 train: batch_size micro_batch max_steps* seed prediction_type snr_gamma noise_offset input_perturbation conditioning_dropout max_grad_norm max_bad_steps parameters

@@ -21,8 +21,8 @@ import (
 // newest checkpoint is whole every time, and the run ends in the bits of one
 // that never died.
 func TestKilledWhileSaving(t *testing.T) {
-	const steps = 14
-	sets := append(tinySets(plainSource(t), everyDraw...), "train.max_steps=14", "sample.every_steps=2")
+	const steps = 16
+	sets := append(tinySets(plainSource(t), everyDraw...), "train.max_steps=16", "sample.every_steps=2")
 	want := train(t, "", sets)
 	out := filepath.Join(t.TempDir(), "run")
 	// Checkpoint 2 dies at the first stage, checkpoint 4 at the second, and so
@@ -32,15 +32,11 @@ func TestKilledWhileSaving(t *testing.T) {
 		".tmp-checkpoint-4-*/unet/diffusion_pytorch_model.safetensors",
 		".tmp-checkpoint-6-*/optimizer.safetensors",
 		".tmp-checkpoint-8-*/trainer_state.json",
-		"checkpoint-10",           // before the grid of its step
-		".tmp-pruned-*",           // checkpoint-8 on its way out
-		"samples/.tmp-image-*",    // in the middle of a grid
-		"samples/step-[0-9]*.png", // never: all of them are there by now
+		"checkpoint-10",        // before the grid of its step
+		".tmp-pruned-*",        // checkpoint-8 on its way out
+		"samples/.tmp-image-*", // in the middle of a grid
 	} {
 		step := 2 * (i + 1)
-		if step >= steps {
-			break
-		}
 		cmd, messages := childRun{Sets: sets, Out: out, Kill: []string{stage, fmt.Sprintf("checkpoint-%d", step)}}.start(t)
 		_ = cmd.Wait() // the status below is what counts
 		if status := cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signal() != syscall.SIGKILL {

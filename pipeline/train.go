@@ -235,7 +235,7 @@ func (c Config) dataOptions() datasets.Options {
 	return datasets.Options{
 		Sources: d.Source, Seed: uint64(c.Train.Seed), Channels: d.Channels, Resolution: d.Resolution, Pad: d.Pad,
 		Crop: d.Crop, Flip: d.Flip, Filter: d.Filter, NumClasses: d.NumClasses, Workers: d.Workers, Prefetch: d.Prefetch,
-		BadRecords: d.BadRecords, BadLimit: d.BadLimit,
+		BadRecords: d.BadRecords, BadLimit: d.BadLimit, ExifTranspose: d.ExifTranspose,
 	}
 }
 

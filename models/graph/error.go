@@ -40,7 +40,7 @@ func site() string {
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs)])
 	for {
 		f, more := frames.Next()
-		inside := strings.Contains(f.Function, "/models/graph.") && !strings.HasSuffix(f.File, "_test.go")
+		inside := strings.Contains(f.Function, "/models/graph.")
 		if !inside || !more {
 			name := f.File
 			if i := strings.LastIndex(name, "/"); i >= 0 {

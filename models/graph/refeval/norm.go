@@ -2,6 +2,7 @@ package refeval
 
 import (
 	"math"
+	"slices"
 
 	"immiscible/models/graph"
 )
@@ -48,22 +49,34 @@ func layerNormalization(n *graph.Node, in []array) []array {
 	return []array{y, {stats, mus}, {stats, rs}}
 }
 
-// groupNormalization is y = scale_c·(x − mean)·invStdDev + bias_c over the
+// activationOf is the function that a pass fused into a group normalisation,
+// with its derivative: SiLU or, without the attribute, none.
+func activationOf(n *graph.Node) (f, derivative func(z float64) float64) {
+	if slices.ContainsFunc(n.Attrs, func(a graph.Attr) bool { return a.Name == "activation" && a.Value == "silu" }) {
+		return func(z float64) float64 { return z * sigmoid(z) },
+			func(z float64) float64 { return sigmoid(z) + z*sigmoid(z)*sigmoid(-z) }
+	}
+	return func(z float64) float64 { return z }, func(float64) float64 { return 1 }
+}
+
+// groupNormalization is y = f(scale_c·(x − mean)·invStdDev + bias_c) over the
 // C/groups channels and all positions of an image's group, which lie together.
 func groupNormalization(n *graph.Node, in []array) []array {
 	x, scale, bias := in[0], in[1], in[2]
 	groups := n.Int("num_groups", 1)
 	hat, mus, rs := normalized(x.data, len(x.data)/x.shape[0]/groups, n.Float("epsilon", 1e-5))
 	h := array{x.shape, hat}
-	y := fill(x.shape, func(i []int) float64 { return *h.at(i...)**scale.at(i[1]) + *bias.at(i[1]) })
+	activation, _ := activationOf(n)
+	y := fill(x.shape, func(i []int) float64 { return activation(*h.at(i...)**scale.at(i[1]) + *bias.at(i[1])) })
 	stats := []int{x.shape[0], groups, 1}
 	return []array{y, {stats, mus}, {stats, rs}}
 }
 
 // groupNormalizationGrad multiplies by the transposed Jacobian, within a group
-// of M elements ∂y_j/∂x_i = γ_j·r·(δ_ij − 1/M − x̂_i·x̂_j/M).
+// of M elements ∂z_j/∂x_i = γ_j·r·(δ_ij − 1/M − x̂_i·x̂_j/M) for z = γ·x̂ + β, and
+// ∂y_j/∂z_j = f′(z_j).
 func groupNormalizationGrad(n *graph.Node, in []array) []array {
-	dy, x, scale, mu, r := in[0], in[1], in[2], in[4], in[5]
+	dy, x, scale, bias, mu, r := in[0], in[1], in[2], in[3], in[4], in[5]
 	groups := n.Int("num_groups", 1)
 	m := len(x.data) / x.shape[0] / groups
 	dx, dscale, dbias := zeros(x.shape), zeros(scale.shape), zeros(scale.shape)
@@ -71,7 +84,11 @@ func groupNormalizationGrad(n *graph.Node, in []array) []array {
 		group := i[0]*groups + i[1]/(x.shape[1]/groups)
 		return (*x.at(i...) - mu.data[group]) * r.data[group]
 	})
-	g := fill(x.shape, func(i []int) float64 { return *dy.at(i...) * *scale.at(i[1]) }) // the gradient of x̂
+	_, derivative := activationOf(n)
+	dz := fill(x.shape, func(i []int) float64 {
+		return *dy.at(i...) * derivative(*hat.at(i...)**scale.at(i[1])+*bias.at(i[1]))
+	})
+	g := fill(x.shape, func(i []int) float64 { return *dz.at(i...) * *scale.at(i[1]) }) // the gradient of x̂
 	for group, r := range r.data {
 		g, hat, dx := g.data[group*m:][:m], hat.data[group*m:][:m], dx.data[group*m:][:m]
 		meanG, meanGHat := 0.0, 0.0
@@ -84,8 +101,8 @@ func groupNormalizationGrad(n *graph.Node, in []array) []array {
 		}
 	}
 	each(x.shape, func(i []int) {
-		*dscale.at(i[1]) += *dy.at(i...) * *hat.at(i...)
-		*dbias.at(i[1]) += *dy.at(i...)
+		*dscale.at(i[1]) += *dz.at(i...) * *hat.at(i...)
+		*dbias.at(i[1]) += *dz.at(i...)
 	})
 	return []array{dx, dscale, dbias}
 }
