@@ -17,12 +17,12 @@ const (
 
 // Product writes the inner products of the rows of x and noise: out[i*cols+j] = x_i · n_j, with x [rows, dim],
 // noise [cols, dim], out [rows, cols], all row-major. A caller with a device computes it there; MatrixProduct is
-// the plain Go one.
+// the one on the processor. It is not called concurrently.
 type Product func(x, noise []float32, rows, cols, dim int, out []float32) error
 
 // CostMatrix returns the [rows, cols] costs of x [rows, dim] against noise [cols, dim]. product is not called for
 // l1; nil stands for MatrixProduct. Squared distances come from |x|² + |n|² − 2x·n, whose rounding is relative to
-// |x|² + |n|²; they are never below 0.
+// |x|² + |n|²; they are never below 0. x and noise with entries that are not finite are refused.
 func CostMatrix(x, noise []float32, rows, cols, dim int, cost Cost, product Product) ([]float32, error) {
 	if err := checkRows("x", x, rows, dim); err != nil {
 		return nil, err
@@ -33,13 +33,20 @@ func CostMatrix(x, noise []float32, rows, cols, dim int, cost Cost, product Prod
 	if err := cost.check(); err != nil {
 		return nil, err
 	}
+	return costs(x, noise, rows, cols, dim, cost, product)
+}
+
+// costs is CostMatrix of what was checked.
+func costs(x, noise []float32, rows, cols, dim int, cost Cost, product Product) ([]float32, error) {
 	out := make([]float32, rows*cols)
 	if cost == CostL1 {
-		for i := range rows {
-			for j := range cols {
-				out[i*cols+j] = float32(l1(vector(x, i, dim), vector(noise, j, dim)))
+		parallel(rows, rows*cols*dim, 1, func(from, to int) {
+			for i := from; i < to; i++ {
+				for j := range cols {
+					out[i*cols+j] = float32(l1(vector(x, i, dim), vector(noise, j, dim)))
+				}
 			}
-		}
+		})
 		return out, nil
 	}
 	if product == nil {
@@ -49,22 +56,27 @@ func CostMatrix(x, noise []float32, rows, cols, dim int, cost Cost, product Prod
 		return nil, fmt.Errorf("assign: product of %d × %d by %d × %d: %w", rows, dim, cols, dim, err)
 	}
 	if cost == CostDot {
-		for k, p := range out {
-			out[k] = -p
-		}
+		parallel(len(out), len(out), 1, func(from, to int) {
+			for k, p := range out[from:to] {
+				out[from+k] = -p
+			}
+		})
 		return out, nil
 	}
 	xx, nn := squaredNorms(x, rows, dim), squaredNorms(noise, cols, dim)
-	for i := range rows {
-		for j := range cols {
-			// A NaN from the product stays one, for Linear to name.
-			sq := max(0, xx[i]+nn[j]-2*float64(out[i*cols+j]))
-			if cost == CostL2 {
-				sq = math.Sqrt(sq)
+	parallel(rows, len(out), 1, func(from, to int) {
+		for i := from; i < to; i++ {
+			row := out[i*cols : (i+1)*cols]
+			for j, p := range row {
+				// A NaN from the product stays one, for Linear to name.
+				sq := max(0, xx[i]+nn[j]-2*float64(p))
+				if cost == CostL2 {
+					sq = math.Sqrt(sq)
+				}
+				row[j] = float32(sq)
 			}
-			out[i*cols+j] = float32(sq)
 		}
-	}
+	})
 	return out, nil
 }
 
@@ -90,20 +102,28 @@ func l1(x, y []float32) float64 {
 // squaredNorms returns |x_i|² of each row of x [rows, dim].
 func squaredNorms(x []float32, rows, dim int) []float64 {
 	sq := make([]float64, rows)
-	for i := range sq {
-		sq[i] = dot64(vector(x, i, dim), vector(x, i, dim))
-	}
+	parallel(rows, len(x), 1, func(from, to int) {
+		for i := from; i < to; i++ {
+			sq[i] = dot64(vector(x, i, dim), vector(x, i, dim))
+		}
+	})
 	return sq
 }
 
 // dot64 is the inner product in float64, where the product of two float32 is exact, so that fusing changes nothing.
+// Four partial sums hide the latency of the additions.
 func dot64(x, y []float32) float64 {
-	var s float64
-	y = y[:len(x)]
-	for k, a := range x {
-		s += float64(a) * float64(y[k])
+	var s0, s1, s2, s3 float64
+	for ; len(x) >= 4 && len(y) >= 4; x, y = x[4:], y[4:] {
+		s0 += float64(x[0]) * float64(y[0])
+		s1 += float64(x[1]) * float64(y[1])
+		s2 += float64(x[2]) * float64(y[2])
+		s3 += float64(x[3]) * float64(y[3])
 	}
-	return s
+	for k, a := range x {
+		s0 += float64(a) * float64(y[k])
+	}
+	return s0 + s1 + (s2 + s3)
 }
 
 // vector is row i of x [·, dim].
@@ -111,8 +131,8 @@ func vector(x []float32, i, dim int) []float32 { return x[i*dim : (i+1)*dim] }
 
 // checkRows refuses a slice that is not [rows, dim] or has an entry that is not finite.
 func checkRows(name string, x []float32, rows, dim int) error {
-	if rows < 1 || dim < 1 || len(x)/dim != rows || len(x)%dim != 0 {
-		return fmt.Errorf("assign: %s has %d entries, want %d × %d, at least 1 × 1", name, len(x), rows, dim)
+	if err := checkShape(name, x, rows, dim); err != nil {
+		return err
 	}
 	if at := notFinite(x); at >= 0 {
 		return fmt.Errorf("assign: %s[%d, %d] is %v, want a finite number", name, at/dim, at%dim, x[at])

@@ -56,10 +56,13 @@ func TestCostErrors(t *testing.T) {
 		{func() error { _, err := CostMatrix(good, good, 2, 2, 2, "cosine", nil); return err }, `cost "cosine"`},
 		{func() error { _, err := CostMatrix(good, good, 2, 2, 2, CostL2, broken); return err }, "device lost"},
 		{func() error { return MatrixProduct(good, good, 2, 2, 2, make([]float32, 3)) }, "out has 3 entries"},
-		{func() error { _, err := Pair(good, good, 2, 2, []int64{1}, CostDot, nil); return err }, "1 labels for 2 images"},
-		{func() error { _, err := Pair(good, good, 2, 2, []int64{0, 1}, "", nil); return err }, `cost ""`},
-		{func() error { _, err := Pair(nil, nil, 0, 2, nil, CostDot, nil); return err }, "x has 0 entries"},
-		{func() error { _, err := Pair(good, good, 2, 2, []int64{7, 7}, CostDot, spoiling); return err }, "entry [1, 1] is NaN"},
+		{func() error { _, err := Pair(good, good, 2, 2, []int64{1}, Options{Cost: CostDot}); return err }, "1 labels for 2 images"},
+		{func() error { _, err := Pair(good, good, 2, 2, []int64{0, 1}, Options{Cost: ""}); return err }, `cost ""`},
+		{func() error { _, err := Pair(nil, nil, 0, 2, nil, Options{Cost: CostDot}); return err }, "x has 0 entries"},
+		{func() error {
+			_, err := Pair(good, good, 2, 2, []int64{7, 7}, Options{Cost: CostDot, Product: spoiling})
+			return err
+		}, "entry [1, 1] is NaN"},
 	} {
 		if err := c.call(); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("error %v, want one with %q", err, c.want)

@@ -18,7 +18,7 @@ func TestPairWithinClass(t *testing.T) {
 		labels[i] = int64(src.Uint64()%7) - 1 // −1: no label
 	}
 	labels[17] = 1000 // alone
-	perm, err := Pair(x, noise, n, dim, labels, CostL2Sq, nil)
+	perm, err := Pair(x, noise, n, dim, labels, Options{Cost: CostL2Sq})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func TestPairWithinClass(t *testing.T) {
 				members = append(members, i)
 			}
 		}
-		alone, err := Pair(gather(x, members, dim), gather(noise, members, dim), len(members), dim, nil, CostL2Sq, nil)
+		alone, err := Pair(gather(x, members, dim), gather(noise, members, dim), len(members), dim, nil, Options{Cost: CostL2Sq})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -52,7 +52,7 @@ func TestPairWithinClass(t *testing.T) {
 			}
 		}
 	}
-	blind, err := Pair(x, noise, n, dim, nil, CostL2Sq, nil)
+	blind, err := Pair(x, noise, n, dim, nil, Options{Cost: CostL2Sq})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func TestPairCosts(t *testing.T) {
 	perms := make(map[Cost][]int)
 	totals := make(map[Cost]map[Cost]float64) // cost measured → pairing used → total
 	for _, cost := range []Cost{CostL2Sq, CostDot, CostL2, CostL1} {
-		perm, err := Pair(x, noise, n, dim, nil, cost, nil)
+		perm, err := Pair(x, noise, n, dim, nil, Options{Cost: cost})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,6 +5,9 @@ import "golang.org/x/sys/cpu"
 var hasAVX2 = cpu.X86.HasAVX2
 
 //go:noescape
+func largestAVX2(x *float32, n int) uint32
+
+//go:noescape
 func lowerAVX2(v, c *float32, u float32, n int) uint32
 
 //go:noescape
@@ -18,6 +21,14 @@ func relaxAVX2(d *float32, pred *int32, c, v *float32, h float32, row int32, n i
 
 //go:noescape
 func minDiffAVX2(c, v *float32, n int) float64
+
+func largest(x []float32) uint32 {
+	n := len(x) &^ 15
+	if !hasAVX2 || n == 0 {
+		return largestGeneric(x)
+	}
+	return max(largestAVX2(&x[0], n), largestGeneric(x[n:]))
+}
 
 func lower(v, c []float32, u float32) uint32 {
 	n := len(c) &^ 7

@@ -3,6 +3,36 @@
 // The loops of kernels_generic.go, eight columns at a time (AVX2). n is a positive multiple of 8 throughout;
 // the remainder is the caller's. VMINPS and VMAXPS keep their second source on equality, as `if x < y` does.
 
+// func largestAVX2(x *float32, n int) uint32
+// n is a multiple of 16.
+TEXT ·largestAVX2(SB), NOSPLIT, $0-20
+	MOVQ x+0(FP), SI
+	MOVQ n+8(FP), CX
+	VPCMPEQD Y15, Y15, Y15
+	VPSRLD $1, Y15, Y15         // all bits but the sign
+	VPXOR Y1, Y1, Y1
+	VPXOR Y2, Y2, Y2
+
+largestLoop:
+	VPAND (SI), Y15, Y0
+	VPMAXUD Y0, Y1, Y1
+	VPAND 32(SI), Y15, Y3
+	VPMAXUD Y3, Y2, Y2
+	ADDQ $64, SI
+	SUBQ $16, CX
+	JNZ largestLoop
+	VPMAXUD Y1, Y2, Y2
+	VEXTRACTI128 $1, Y2, X1
+	VPMAXUD X1, X2, X2
+	VPSHUFD $0x4E, X2, X1
+	VPMAXUD X1, X2, X2
+	VPSHUFD $0xB1, X2, X1
+	VPMAXUD X1, X2, X2
+	VMOVD X2, AX
+	MOVL AX, ret+16(FP)
+	VZEROUPPER
+	RET
+
 // func lowerAVX2(v, c *float32, u float32, n int) uint32
 TEXT ·lowerAVX2(SB), NOSPLIT, $0-36
 	MOVQ v+0(FP), DI

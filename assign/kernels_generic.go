@@ -2,7 +2,7 @@ package assign
 
 import "math"
 
-// The five inner loops of the solver in plain Go. They define the result to the bit; kernels_amd64.s repeats
+// The six inner loops of the solver in plain Go. They define the result to the bit; kernels_amd64.s repeats
 // them eight columns at a time. None of them multiplies, so there is nothing that a compiler could fuse.
 
 const (
@@ -15,12 +15,29 @@ var inf = float32(math.Inf(1))
 
 // notFinite returns the position of the first infinite or NaN entry, or −1.
 func notFinite(x []float32) int {
-	for i, a := range x {
-		if math.Float32bits(a)&^signBit >= infBits {
-			return i
+	const block = 4096
+	for from := 0; from < len(x); from += block {
+		part := x[from:min(len(x), from+block)]
+		if largest(part) < infBits {
+			continue
+		}
+		for i, a := range part {
+			if math.Float32bits(a)&^signBit >= infBits {
+				return from + i
+			}
 		}
 	}
 	return -1
+}
+
+// largestGeneric returns the largest |x[i]| as IEEE bits, which reaches infBits exactly when an entry is infinite
+// or NaN.
+func largestGeneric(x []float32) uint32 {
+	var largest uint32
+	for _, a := range x {
+		largest = max(largest, math.Float32bits(a)&^signBit)
+	}
+	return largest
 }
 
 // lowerGeneric sets v[j] = min(v[j], c[j] − u) and returns the largest |c[j]| as IEEE bits, which reaches infBits

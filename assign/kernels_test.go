@@ -25,6 +25,9 @@ func TestKernels(t *testing.T) {
 					v[j], d[j] = -inf, inf
 				}
 			}
+			if got, want := largest(c), largestGeneric(c); got != want {
+				t.Fatalf("n = %d: largest %x, generic %x", n, got, want)
+			}
 			u1, u2 := min2(c, v)
 			if w1, w2 := min2Generic(c, v); u1 != w1 || u2 != w2 {
 				t.Fatalf("n = %d: min2 %v %v, generic %v %v", n, u1, u2, w1, w2)

@@ -40,11 +40,11 @@ func partner(perm []int, i int) int {
 
 // distance is the Euclidean distance of two vectors.
 func distance(x, y []float32) float64 {
-	var s float64
+	var s [4]float64
 	y = y[:len(x)]
 	for k, a := range x {
 		d := float64(a) - float64(y[k])
-		s += float64(d * d)
+		s[k%4] += float64(d * d)
 	}
-	return math.Sqrt(s)
+	return math.Sqrt(s[0] + s[1] + (s[2] + s[3]))
 }

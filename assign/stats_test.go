@@ -38,7 +38,7 @@ func TestDistanceReduction(t *testing.T) {
 		mean, dev float64 // percent
 	}{{128, 1.955, 0.053}, {256, 2.117, 0.045}, {512, 2.277, 0.040}} {
 		x, noise := white(src, band.n*dim), white(src, band.n*dim)
-		perm, err := Pair(x, noise, band.n, dim, nil, CostL2Sq, nil)
+		perm, err := Pair(x, noise, band.n, dim, nil, Options{Cost: CostL2Sq})
 		if err != nil {
 			t.Fatal(err)
 		}

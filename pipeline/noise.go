@@ -53,7 +53,7 @@ func chooseNoise(p *pool, c ConfigNoise, labels []int64, seed uint64) error {
 		if !c.PerClass {
 			labels = nil
 		}
-		perm, err := assign.Pair(p.images, p.noise, p.n, p.dim, labels, assign.Cost(c.Cost), assign.MatrixProduct)
+		perm, err := assign.Pair(p.images, p.noise, p.n, p.dim, labels, assign.Options{Cost: assign.Cost(c.Cost)})
 		if err != nil {
 			return fmt.Errorf("pairing positions %d…%d: %w", p.position, p.position+int64(p.n)-1, err)
 		}

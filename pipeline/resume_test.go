@@ -42,9 +42,16 @@ func TestResumeAfterKill(t *testing.T) {
 			}
 			train(t, out, sets)
 			sameRun(t, want, out, steps)
-			// The grids owe nothing to the interruptions, and so are not all grey.
 			if got := len(files(t, filepath.Join(out, "samples"))); got != 6 {
 				t.Errorf("%d sample grids, want 6", got)
+			}
+			// The torn record has a slot in each epoch, and is met in it once.
+			met := 0
+			for _, r := range readLog(t, out) {
+				met += r.SkippedRecords
+			}
+			if met < 8*steps/sourceRecords || met > 8*steps/sourceRecords+1 {
+				t.Errorf("%d skipped records in %d epochs", met, 8*steps/sourceRecords)
 			}
 		})
 	}

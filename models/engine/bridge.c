@@ -79,6 +79,8 @@ char *bridge_use(void *handle) {
   return NULL;
 }
 
+void *const *bridge_api(void) { return api; }
+
 char *bridge_value(void *data, size_t bytes, const int64_t *shape, size_t rank, int dtype, void **value) {
   enum { ARENA_ALLOCATOR = 1, MEMORY_DEFAULT = 0 };
   void *info = NULL;

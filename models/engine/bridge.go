@@ -16,6 +16,8 @@ import (
 	"unsafe"
 
 	ort "github.com/yalue/onnxruntime_go"
+
+	"immiscible/models/engine/native"
 )
 
 // failure takes over a message from bridge.c; nil is success.
@@ -44,6 +46,12 @@ func unloadLibrary(handle unsafe.Pointer) { C.bridge_unload(handle) }
 
 // useLibrary makes an opened library the one that the functions below call.
 func useLibrary(handle unsafe.Pointer) error { return failure(C.bridge_use(handle)) }
+
+// registerOperators offers the operators of package native to a session.
+func registerOperators(options *ort.SessionOptions) error {
+	raw := reflect.ValueOf(options).Elem().FieldByName("o").UnsafePointer()
+	return native.Register(unsafe.Pointer(C.bridge_api()), raw)
+}
 
 // hostValue makes an OrtValue over memory outside Go's heap. The memory must
 // outlive the value and every session that it is bound to.

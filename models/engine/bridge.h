@@ -18,6 +18,9 @@ void bridge_unload(void *handle);
 // bridge_use makes the API of the opened library the one that all others call.
 char *bridge_use(void *handle);
 
+// bridge_api gives the table of that API (OrtApi).
+void *const *bridge_api(void);
+
 // bridge_value makes a value over host memory that the caller owns. An empty
 // shape (rank 0) is a scalar.
 char *bridge_value(void *data, size_t bytes, const int64_t *shape, size_t rank, int dtype, void **value);

@@ -134,6 +134,9 @@ func (e *Engine) sessionOptions(o SessionOptions) (*ort.SessionOptions, error) {
 		set(options.EnableProfiling(o.Profile))
 	}
 	set(e.device.configure(options))
+	if e.device.host() {
+		set(registerOperators(options))
+	}
 	if err != nil {
 		options.Destroy()
 		return nil, err

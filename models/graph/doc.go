@@ -20,6 +20,6 @@
 //
 // Adding an operator costs five things: a builder method with its shape rule
 // and its derivative (op_*.go, formula above), a row in rules.go, a row in the
-// gradient table (gradtest_test.go), and a case in refeval. A test notices a
+// gradient table (rows_*_test.go), and a case in refeval. A test notices a
 // missing one.
 package graph

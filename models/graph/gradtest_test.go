@@ -66,9 +66,6 @@ func away(gap float64) func(*rand.Rand) float64 {
 // normal is a float32 input with standard normal elements.
 func normal(shape ...int) arg { return arg{shape: shape, draw: (*rand.Rand).NormFloat64} }
 
-// positive is a float32 input with elements of 0.5 to 2.
-func positive(shape ...int) arg { return arg{shape: shape, draw: uniform(0.5, 2)} }
-
 // drawn is a float32 input whose elements come from a distribution.
 func drawn(draw func(*rand.Rand) float64, shape ...int) arg { return arg{shape: shape, draw: draw} }
 

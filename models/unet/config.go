@@ -1,12 +1,12 @@
 package unet
 
 import (
-	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
-	"sort"
 	"strings"
 )
 
@@ -89,7 +89,8 @@ func DefaultConfig() Config {
 	}
 }
 
-// ParseConfig reads a config.json's content; name stands in messages.
+// ParseConfig reads a config.json's content; name stands in messages. A key
+// that is absent has UNet2DModel's default.
 func ParseConfig(name string, data []byte) (Config, error) {
 	c := DefaultConfig()
 	var keys map[string]json.RawMessage
@@ -99,20 +100,31 @@ func ParseConfig(name string, data []byte) (Config, error) {
 	if class, ok := keys["_class_name"]; ok && string(class) != `"UNet2DModel"` {
 		return c, fmt.Errorf("%s: _class_name is %s, want \"UNet2DModel\": no other class is supported yet", name, class)
 	}
-	kept := map[string]json.RawMessage{}
-	for k, v := range keys {
-		if !strings.HasPrefix(k, "_") { // diffusers' own notes, such as _diffusers_version
-			kept[k] = v
+	known, err := c.fields()
+	if err != nil {
+		return c, err
+	}
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		// What begins with _ are diffusers' own notes, such as _diffusers_version.
+		if _, ok := known[key]; !ok && !strings.HasPrefix(key, "_") {
+			return c, fmt.Errorf("%s: unknown key %q: UNet2DModel has none of that name", name, key)
 		}
 	}
-	clean, err := json.Marshal(kept)
-	if err != nil {
+	if err := json.Unmarshal(data, &c); err != nil {
+		var wrong *json.UnmarshalTypeError
+		if errors.As(err, &wrong) {
+			return c, fmt.Errorf("%s: %s is a JSON %s, want %s", name, wrong.Field, wrong.Value, strings.TrimPrefix(wrong.Type.String(), "*"))
+		}
 		return c, fmt.Errorf("%s: %w", name, err)
 	}
-	d := json.NewDecoder(bytes.NewReader(clean))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&c); err != nil {
-		return c, fmt.Errorf("%s: %s", name, strings.TrimPrefix(err.Error(), "json: "))
+	read, err := c.fields()
+	if err != nil {
+		return c, err
+	}
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		if value, ok := read[key]; ok && string(keys[key]) == "null" && string(value) != "null" {
+			return c, fmt.Errorf("%s: %s is null, want a value: the default is %s", name, key, known[key])
+		}
 	}
 	if err := c.Validate(); err != nil {
 		return c, fmt.Errorf("%s: %w", name, err)
@@ -131,110 +143,24 @@ func LoadConfig(path string) (Config, error) {
 
 // JSON is the content of a config.json that diffusers reads.
 func (c Config) JSON() ([]byte, error) {
-	fields, err := json.Marshal(c)
+	keys, err := c.fields()
+	if err != nil {
+		return nil, err
+	}
+	keys["_class_name"] = json.RawMessage(`"UNet2DModel"`)
+	keys["_diffusers_version"] = json.RawMessage(`"0.42.1"`)
+	text, err := json.MarshalIndent(keys, "", "  ")
+	return append(text, '\n'), err
+}
+
+// fields are the keys with their JSON values.
+func (c Config) fields() (map[string]json.RawMessage, error) {
+	text, err := json.Marshal(c)
 	if err != nil {
 		return nil, err
 	}
 	keys := map[string]json.RawMessage{}
-	if err := json.Unmarshal(fields, &keys); err != nil {
-		return nil, err
-	}
-	keys["_class_name"] = json.RawMessage(`"UNet2DModel"`)
-	keys["_diffusers_version"] = json.RawMessage(`"0.42.0"`)
-	names := make([]string, 0, len(keys))
-	for k := range keys {
-		names = append(names, k)
-	}
-	sort.Strings(names)
-	var out bytes.Buffer
-	out.WriteString("{\n")
-	for i, k := range names {
-		comma := ","
-		if i == len(names)-1 {
-			comma = ""
-		}
-		fmt.Fprintf(&out, "  %q: %s%s\n", k, keys[k], comma)
-	}
-	out.WriteString("}\n")
-	return out.Bytes(), nil
-}
-
-// Validate names the first key whose value cannot be built, with both numbers.
-func (c Config) Validate() error {
-	blocks := len(c.BlockOutChannels)
-	switch {
-	case blocks == 0:
-		return fmt.Errorf("block_out_channels is empty, want at least one")
-	case len(c.DownBlockTypes) != blocks:
-		return fmt.Errorf("down_block_types has %d entries, block_out_channels has %d: want as many", len(c.DownBlockTypes), blocks)
-	case len(c.UpBlockTypes) != blocks:
-		return fmt.Errorf("up_block_types has %d entries, block_out_channels has %d: want as many", len(c.UpBlockTypes), blocks)
-	case c.InChannels < 1 || c.OutChannels < 1:
-		return fmt.Errorf("in_channels %d, out_channels %d: want at least 1", c.InChannels, c.OutChannels)
-	case c.LayersPerBlock < 1:
-		return fmt.Errorf("layers_per_block %d: want at least 1", c.LayersPerBlock)
-	case c.NormNumGroups < 1:
-		return fmt.Errorf("norm_num_groups %d: want at least 1", c.NormNumGroups)
-	case c.DownsamplePadding != 0 && c.DownsamplePadding != 1:
-		return fmt.Errorf("downsample_padding %d: want 0 or 1", c.DownsamplePadding)
-	case c.Dropout < 0 || c.Dropout >= 1:
-		return fmt.Errorf("dropout %g: want at least 0 and below 1", c.Dropout)
-	case c.SampleSize.H < 0 || c.SampleSize.W < 0:
-		return fmt.Errorf("sample_size [%d, %d]: want at least 1", c.SampleSize.H, c.SampleSize.W)
-	case c.MidBlockScaleFactor == 0:
-		return fmt.Errorf("mid_block_scale_factor 0: activations are divided by it")
-	case c.TimeEmbeddingType == "learned" && c.NumTrainTimesteps == nil:
-		return fmt.Errorf("time_embedding_type \"learned\" needs num_train_timesteps, got null")
-	}
-	choices := []struct {
-		key, value string
-		want       []string
-	}{
-		{"time_embedding_type", c.TimeEmbeddingType, []string{"positional", "fourier", "learned"}},
-		{"resnet_time_scale_shift", c.ResnetTimeScaleShift, []string{"default", "scale_shift"}},
-		{"act_fn", c.ActFn, []string{"silu", "swish", "gelu", "relu", "mish"}},
-		{"mid_block_type", deref(c.MidBlockType), []string{"", "UNetMidBlock2D"}},
-		{"class_embed_type", deref(c.ClassEmbedType), []string{"", "timestep", "identity"}},
-		{"downsample_type", deref(c.DownsampleType), []string{"", "conv", "resnet"}},
-		{"upsample_type", deref(c.UpsampleType), []string{"", "conv", "resnet"}},
-	}
-	for _, x := range choices {
-		if !slices.Contains(x.want, x.value) {
-			return fmt.Errorf("%s %q is not supported: want one of %s", x.key, x.value, quoted(x.want))
-		}
-	}
-	for i, channels := range c.BlockOutChannels {
-		if channels < 1 || channels%c.NormNumGroups != 0 {
-			return fmt.Errorf("norm_num_groups %d does not divide block_out_channels[%d] = %d", c.NormNumGroups, i, channels)
-		}
-		for _, x := range []struct {
-			key, value string
-			want       []string
-			mirrored   int
-		}{
-			{"down_block_types", c.DownBlockTypes[i], []string{"DownBlock2D", "AttnDownBlock2D"}, i},
-			{"up_block_types", c.UpBlockTypes[i], []string{"UpBlock2D", "AttnUpBlock2D"}, blocks - 1 - i},
-		} {
-			if !slices.Contains(x.want, x.value) {
-				return fmt.Errorf("%s[%d] = %q is not supported: want one of %s", x.key, i, x.value, quoted(x.want))
-			}
-			if d := c.BlockOutChannels[x.mirrored]; strings.HasPrefix(x.value, "Attn") && d%c.headDim(d) != 0 {
-				return fmt.Errorf("attention_head_dim %d does not divide %d channels (%s.%d)", c.headDim(d), d, strings.TrimSuffix(x.key, "_block_types")+"_blocks", i)
-			}
-		}
-	}
-	if last := c.BlockOutChannels[blocks-1]; c.MidBlockType != nil && c.AddAttention {
-		if last%c.headDim(last) != 0 {
-			return fmt.Errorf("attention_head_dim %d does not divide %d channels (mid_block)", c.headDim(last), last)
-		}
-		if g := c.AttnNormNumGroups; g != nil && (*g < 1 || last%*g != 0) {
-			return fmt.Errorf("attn_norm_num_groups %d does not divide %d channels (mid_block)", *g, last)
-		}
-	}
-	if n := c.NumClassEmbeds; n != nil && *n < 1 {
-		return fmt.Errorf("num_class_embeds %d: want at least 1", *n)
-	}
-	return nil
+	return keys, json.Unmarshal(text, &keys)
 }
 
 // headDim is the width of an attention head among that many channels.
@@ -242,7 +168,7 @@ func (c Config) headDim(channels int) int {
 	if c.AttentionHeadDim == nil {
 		return channels
 	}
-	return max(*c.AttentionHeadDim, 1)
+	return *c.AttentionHeadDim
 }
 
 // TimeEmbedDim is the width of the time embedding, which class embeddings share.
@@ -272,16 +198,4 @@ func deref(s *string) string {
 		return ""
 	}
 	return *s
-}
-
-func quoted(words []string) string {
-	var list []string
-	for _, w := range words {
-		if w == "" {
-			list = append(list, "null")
-		} else {
-			list = append(list, fmt.Sprintf("%q", w))
-		}
-	}
-	return strings.Join(list, ", ")
 }

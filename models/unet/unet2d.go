@@ -74,9 +74,6 @@ func timeEmbedding(b *graph.Builder, c Config, t, timesteps, classLabels *graph.
 	case "embedding":
 		return b.Add(temb, nn.Embedding(scope, classLabels, *c.NumClassEmbeds, dim))
 	case "timestep":
-		if c.TimeEmbeddingType != "positional" {
-			b.Fail("UNet2D", "class_embed_type \"timestep\" with time_embedding_type %q: want \"positional\"", c.TimeEmbeddingType)
-		}
 		labels := nn.Timesteps(b, b.Cast(classLabels, graph.Float32), first, c.FlipSinToCos, c.FreqShift)
 		return b.Add(temb, nn.TimestepEmbedding(scope, labels, dim))
 	case "identity":

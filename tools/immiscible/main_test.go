@@ -6,8 +6,10 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,12 +17,23 @@ import (
 
 var update = flag.Bool("update", false, "write testdata/help")
 
-// TestMain lets the tests of signals run this binary as the program itself.
+// TestMain lets tests run this binary as the program itself, with a limit on the
+// size of files if IMMISCIBLE_TEST_FSIZE names one: it stands for a full disk.
 func TestMain(m *testing.M) {
 	if os.Getenv("IMMISCIBLE_TEST_MAIN") != "" {
+		if n, err := strconv.ParseUint(os.Getenv("IMMISCIBLE_TEST_FSIZE"), 10, 64); err == nil {
+			signal.Ignore(syscall.SIGXFSZ) // a write beyond the limit then fails with EFBIG
+			if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: n, Max: n}); err != nil {
+				panic(err)
+			}
+		}
 		main()
 	}
-	os.Exit(m.Run())
+	status := m.Run()
+	if tinyModel.dir != "" {
+		os.RemoveAll(tinyModel.dir)
+	}
+	os.Exit(status)
 }
 
 // call runs the program in this process.

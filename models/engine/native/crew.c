@@ -24,7 +24,7 @@ const char *crew_run(const struct crew *c, size_t tasks, size_t floats, void (*t
     r.scratch = c->alloc(c->self, workers * r.floats * sizeof(float));
     if (!r.scratch) return "out of memory for scratch: use a smaller micro_batch";
   }
-  c->parallel(c->self, worker, workers, &r);
+  const int failed = c->parallel(c->self, worker, workers, &r);
   if (floats) c->release(c->self, r.scratch);
-  return NULL;
+  return failed ? "the session's threads did not take the work" : NULL;
 }

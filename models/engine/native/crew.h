@@ -11,8 +11,9 @@ struct crew {
   const struct kernels *kernels;
   int workers;  // how many threads there may be
   void *self;   // passed back to the functions below
-  // parallel calls f(arg, i) for 0 ≤ i < n and returns when all are done.
-  void (*parallel)(void *self, void (*f)(void *arg, size_t i), size_t n, void *arg);
+  // parallel calls f(arg, i) for 0 ≤ i < n, in any order, and returns when all are
+  // done: 0, or −1 if it could not.
+  int (*parallel)(void *self, void (*f)(void *arg, size_t i), size_t n, void *arg);
   // alloc gives memory aligned to 64 bytes, or NULL.
   void *(*alloc)(void *self, size_t bytes);
   void (*release)(void *self, void *p);

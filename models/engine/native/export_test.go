@@ -1,0 +1,4 @@
+package native
+
+// Use is use, for the tests in package native_test.
+var Use = use

@@ -1,0 +1,60 @@
+// Package native is a second lowering for the CPU provider: operators of the
+// ONNX domain "immiscible" in plain C, offered to ONNX Runtime through its C
+// API. The portable lowering (models/graph) is the reference, and what
+// `export` writes; this one is for speed.
+//
+// The operators, version 1 of the domain, all float32, contiguous, NCHW:
+//
+//	Conv(x, weight, bias?) → y                     kernel_shape strides pads
+//	ConvInputGrad(dy, weight) → dx                 kernel_shape strides pads shape
+//	ConvWeightGrad(x, dy) → dweight                kernel_shape strides pads
+//
+// Read operators.c for shape rules, conv.c and conv_weight.c for the
+// algorithms, kernels_body.h for the inner loops, native.c for the door to ORT.
+//
+// Results do not depend on the number of threads: each output element is
+// computed by one thread in an order that the shapes alone decide. They differ
+// in the last bits between instruction sets (AVX-512, AVX2 with FMA, and four
+// lanes of whatever else there is), of which the best is chosen at run time.
+package native
+
+/*
+#cgo CFLAGS: -O3 -std=gnu11 -D_GNU_SOURCE
+#cgo LDFLAGS: -lm
+#include <stdlib.h>
+#include "native.h"
+*/
+import "C"
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unsafe"
+)
+
+// Register offers the operators to the sessions that are made with options, an
+// OrtSessionOptions of the library whose OrtApi is at api (version 24).
+func Register(api, options unsafe.Pointer) error {
+	message := C.native_register((*unsafe.Pointer)(api), options)
+	if message == nil {
+		return nil
+	}
+	defer C.free(unsafe.Pointer(message))
+	return errors.New("native operators: " + strings.Join(strings.Fields(C.GoString(message)), " "))
+}
+
+// use fixes the instruction set ("avx512", "avx2", "generic"; "" is the best)
+// and the number of parts that an operator's work is cut for (0: one a
+// processor) of all sessions in the process.
+func use(instructions string, workers int) error {
+	var name *C.char
+	if instructions != "" {
+		name = C.CString(instructions)
+		defer C.free(unsafe.Pointer(name))
+	}
+	if C.native_use(name, C.int(workers)) != 0 {
+		return fmt.Errorf("native operators: this machine has no %s", instructions)
+	}
+	return nil
+}

@@ -1,0 +1,15 @@
+// The door to ONNX Runtime: native_register offers the operators to a session.
+#ifndef IMMISCIBLE_NATIVE_H
+#define IMMISCIBLE_NATIVE_H
+
+// native_register adds the domain "immiscible" to a session's options
+// (OrtSessionOptions). api is the table of OrtApi, the same one in every call.
+// Returns NULL, or a message that the caller frees.
+char *native_register(void *const *api, void *session_options);
+
+// native_use chooses the instruction set by name (NULL: the best one) and how
+// many parts the work of an operator is cut for (0: one a processor). Returns 0,
+// or −1 if this machine lacks the set. For tests: not while a session runs.
+int native_use(const char *instructions, int workers);
+
+#endif

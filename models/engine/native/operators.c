@@ -1,0 +1,100 @@
+#include "operators.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "conv.h"
+
+static int refuse(char *message, const char *text) {
+  snprintf(message, MESSAGE, "%s", text);
+  return -1;
+}
+
+// geometry fills g from x [n, c, h, w], the channels o and the attributes.
+static int geometry(const struct attributes *a, const int64_t *x, int64_t o, struct conv *g, char *message) {
+  const int64_t h = x[2] + a->pads[0] + a->pads[2] - a->kernel_shape[0], w = x[3] + a->pads[1] + a->pads[3] - a->kernel_shape[1];
+  for (int i = 0; i < 4; i++)
+    if (a->pads[i] < 0) return refuse(message, "pads: got a negative one, want 0 or more");
+  if (a->kernel_shape[0] < 1 || a->kernel_shape[1] < 1 || a->strides[0] < 1 || a->strides[1] < 1)
+    return refuse(message, "kernel_shape and strides: got one below 1, want two positive numbers each");
+  if (h < 0 || w < 0) return refuse(message, "the padded image is smaller than the kernel");
+  for (int i = 0; i < 4; i++)
+    if (x[i] < 1 || x[i] > INT32_MAX) return refuse(message, "an image dimension is not positive");
+  if (o < 1 || o > INT32_MAX) return refuse(message, "the output channels are not positive");
+  *g = (struct conv){
+    .n = (int)x[0], .c = (int)x[1], .h = (int)x[2], .w = (int)x[3], .o = (int)o,
+    .oh = (int)(h / a->strides[0] + 1), .ow = (int)(w / a->strides[1] + 1),
+    .kh = (int)a->kernel_shape[0], .kw = (int)a->kernel_shape[1],
+    .stride_h = (int)a->strides[0], .stride_w = (int)a->strides[1], .top = (int)a->pads[0], .left = (int)a->pads[1],
+  };
+  return 0;
+}
+
+static int weight_fits(const struct operands *o, int index, int64_t channels, char *message) {
+  const struct shape *w = &o->in[index];
+  if (w->rank != 4 || (channels >= 0 && w->dims[1] != channels) || w->dims[2] != o->attributes->kernel_shape[0] || w->dims[3] != o->attributes->kernel_shape[1])
+    return refuse(message, "the weight is not [out channels, in channels, kernel_shape]");
+  return 0;
+}
+
+static int is_dy(const struct shape *dy, const struct conv *g, char *message) {
+  if (dy->rank != 4 || dy->dims[0] != g->n || dy->dims[1] != g->o || dy->dims[2] != g->oh || dy->dims[3] != g->ow)
+    return refuse(message, "dy is not as large as this convolution's output");
+  return 0;
+}
+
+// Conv(x [N, C, H, W], weight [O, C, kh, kw], bias [O]?) → y [N, O, H', W']
+static int conv_shapes(struct operands *o, char *message) {
+  struct conv g;
+  if (o->in[0].rank != 4) return refuse(message, "x is not [N, C, H, W]");
+  if (weight_fits(o, 1, o->in[0].dims[1], message) || geometry(o->attributes, o->in[0].dims, o->in[1].dims[0], &g, message)) return -1;
+  if (o->in[2].rank >= 0 && (o->in[2].rank != 1 || o->in[2].dims[0] != g.o)) return refuse(message, "the bias is not [out channels]");
+  o->out[0] = (struct shape){4, {g.n, g.o, g.oh, g.ow}};
+  return 0;
+}
+
+static const char *conv_compute(const struct crew *crew, const struct operands *o) {
+  struct conv g;
+  char message[MESSAGE];
+  geometry(o->attributes, o->in[0].dims, o->in[1].dims[0], &g, message);
+  return conv_forward(crew, &g, o->input[0], o->input[1], o->input[2], o->output[0]);
+}
+
+// ConvInputGrad(dy [N, O, H', W'], weight [O, C, kh, kw]) → dx = shape
+static int input_grad_shapes(struct operands *o, char *message) {
+  struct conv g;
+  if (weight_fits(o, 1, o->attributes->shape[1], message)) return -1;
+  if (geometry(o->attributes, o->attributes->shape, o->in[1].dims[0], &g, message) || is_dy(&o->in[0], &g, message)) return -1;
+  o->out[0] = (struct shape){4, {g.n, g.c, g.h, g.w}};
+  return 0;
+}
+
+static const char *input_grad_compute(const struct crew *crew, const struct operands *o) {
+  struct conv g;
+  char message[MESSAGE];
+  geometry(o->attributes, o->attributes->shape, o->in[1].dims[0], &g, message);
+  return conv_input_grad(crew, &g, o->input[0], o->input[1], o->output[0]);
+}
+
+// ConvWeightGrad(x [N, C, H, W], dy [N, O, H', W']) → dweight [O, C, kh, kw]
+static int weight_grad_shapes(struct operands *o, char *message) {
+  struct conv g;
+  if (o->in[0].rank != 4 || o->in[1].rank != 4) return refuse(message, "x or dy is not [N, C, H, W]");
+  if (geometry(o->attributes, o->in[0].dims, o->in[1].dims[1], &g, message) || is_dy(&o->in[1], &g, message)) return -1;
+  o->out[0] = (struct shape){4, {g.o, g.c, g.kh, g.kw}};
+  return 0;
+}
+
+static const char *weight_grad_compute(const struct crew *crew, const struct operands *o) {
+  struct conv g;
+  char message[MESSAGE];
+  geometry(o->attributes, o->in[0].dims, o->in[1].dims[1], &g, message);
+  return conv_weight_grad(crew, &g, o->input[0], o->input[1], o->output[0]);
+}
+
+const struct operation operations[] = {
+  {"Conv", 3, 2, 1, 1, conv_shapes, conv_compute, 0},
+  {"ConvInputGrad", 2, 2, 1, 1, input_grad_shapes, input_grad_compute, 0},
+  {"ConvWeightGrad", 2, 2, 1, 1, weight_grad_shapes, weight_grad_compute, 0},
+};
+const int operation_count = sizeof operations / sizeof *operations;

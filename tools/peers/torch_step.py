@@ -1,0 +1,103 @@
+"""The peer of `immiscible bench step`: one training step of a UNet2DModel in PyTorch eager on the CPU.
+
+    python3 tools/peers/torch_step.py --model DIR_OR_config.json --batch N --resolution R --steps N --threads T
+
+The step is what diffusers' training scripts do: draw timesteps and noise, add noise, forward, mean squared error,
+backward, clip_grad_norm_ 1.0, AdamW (foreach, or --fused), diffusers' EMAModel (foreach). It prints a JSON line a step,
+{"step_ms": …}, and at the end {"peak_rss_mb": …, "torch": …, "threads": …}. With --turns it prints {"ready": true} and
+runs a step for each line on its stdin, until that ends: so two programs can take turns on one machine.
+
+Needs torch and diffusers.
+"""
+
+import argparse
+import json
+import pathlib
+import re
+import sys
+import time
+
+import torch
+from diffusers import DDPMScheduler, UNet2DModel
+from diffusers.training_utils import EMAModel
+
+
+def arguments():
+    p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    p.add_argument("--model", required=True, help="a diffusers folder, or a config.json (random weights)")
+    p.add_argument("--batch", type=int, default=16)
+    p.add_argument("--resolution", type=int, help="pixels; default: the model's sample_size")
+    p.add_argument("--steps", type=int, default=10, help="ignored with --turns")
+    p.add_argument("--threads", type=int, default=torch.get_num_threads())
+    p.add_argument("--fused", action="store_true", help="AdamW's fused kernel instead of foreach")
+    p.add_argument("--turns", action="store_true", help="run a step for each line on stdin")
+    return p.parse_args()
+
+
+def open_model(path):
+    path = pathlib.Path(path)
+    if (path / "unet" / "config.json").exists():
+        path = path / "unet"
+    if path.is_dir() and any(path.glob("diffusion_pytorch_model*")):
+        return UNet2DModel.from_pretrained(path, low_cpu_mem_usage=False)
+    config = json.loads((path / "config.json" if path.is_dir() else path).read_text())
+    return UNet2DModel(**{k: v for k, v in config.items() if not k.startswith("_")})
+
+
+def labels(config, n, dim):
+    if config.class_embed_type == "identity":
+        return torch.randn(n, dim)
+    if config.class_embed_type == "timestep" or config.num_class_embeds:
+        return torch.randint(config.num_class_embeds or 1000, (n,))
+
+
+def peak_rss_mb():
+    """The high-water mark of this program alone; getrusage's includes that of whoever started it."""
+    status = pathlib.Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s*(\d+) kB", status)[1]) / 1024
+
+
+def main():
+    args = arguments()
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(0)
+    model = open_model(args.model).train()
+    config, schedule = model.config, DDPMScheduler()
+    size = args.resolution or config.sample_size
+    height, width = (size, size) if isinstance(size, int) else size
+    shape = (args.batch, config.in_channels, height, width)
+    sample = torch.rand(shape) * 2 - 1
+    class_labels = labels(config, args.batch, model.time_embedding.linear_2.out_features)
+    steps = config.num_train_timesteps or schedule.config.num_train_timesteps
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    kind = {"fused": True} if args.fused else {"foreach": True}
+    optimizer = torch.optim.AdamW(parameters, lr=1e-4, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2, **kind)
+    ema = EMAModel(model.parameters(), decay=0.9999, foreach=True)
+
+    def step():
+        noise = torch.randn(shape)
+        timesteps = torch.randint(1, steps, (args.batch,))
+        output = model(schedule.add_noise(sample, noise, timesteps), timesteps, class_labels).sample
+        loss = torch.nn.functional.mse_loss(output, noise)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        ema.step(model.parameters())
+        optimizer.zero_grad()
+        loss.item()
+
+    def say(line):
+        print(json.dumps(line), flush=True)
+
+    if args.turns:
+        say({"ready": True})
+    for _ in sys.stdin if args.turns else range(args.steps):
+        start = time.perf_counter()
+        step()
+        say({"step_ms": (time.perf_counter() - start) * 1e3})
+    say({"peak_rss_mb": peak_rss_mb(), "torch": torch.__version__, "threads": torch.get_num_threads(),
+         "parameters": sum(p.numel() for p in model.parameters())})
+
+
+if __name__ == "__main__":
+    main()
