@@ -1,6 +1,8 @@
 package assign
 
 import (
+	"math"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -112,6 +114,90 @@ func TestPairCosts(t *testing.T) {
 		for used, total := range by {
 			if best := by[measured]; total < best-1e-5*max(best, -best) { // float32 rounding of the matrix
 				t.Errorf("%s: pairing by %s costs %v, by itself %v", measured, used, total, best)
+			}
+		}
+	}
+}
+
+// TestPairPenalty: without penalty the conditions are of no account; with a large one, conditions that come in two
+// far groups are never crossed, and the pairing within each is the best there is.
+func TestPairPenalty(t *testing.T) {
+	src := assigntest.NewSource(13)
+	const n, dim = 80, 24
+	x, noise := smooth(src, n, dim), white(src, n*dim)
+	labels, conditions := make([]int64, n), make([]float32, 2*n)
+	for i := range labels {
+		labels[i] = int64(src.Uint64() % 2)
+		conditions[2*i+1] = float32(labels[i])
+	}
+	for _, cost := range []Cost{CostL2Sq, CostDot, CostL2} {
+		pair := func(labels []int64, penalty float64) []int {
+			perm, err := Pair(x, noise, n, dim, labels, Options{Cost: cost, Penalty: penalty, Conditions: conditions})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return perm
+		}
+		blind, within, penalised := pair(nil, 0), pair(labels, 0), pair(nil, 1e4)
+		if !slices.Equal(within, penalised) {
+			t.Errorf("%s: a penalty of 1e4 pairs unlike labels do", cost)
+		}
+		if slices.Equal(blind, within) {
+			t.Errorf("%s: classes do not matter", cost)
+		}
+	}
+	for _, bad := range []Options{{Cost: CostDot, Penalty: -1}, {Cost: CostDot, Penalty: 1}, {Cost: CostDot, Penalty: 1, Conditions: conditions[1:]}} {
+		if _, err := Pair(x, noise, n, dim, nil, bad); err == nil {
+			t.Errorf("%+v was accepted", bad)
+		}
+	}
+}
+
+// TestPartnered: by hand, and against its expectation for 1,000 classes in a pool of 1,024 (64 %, reading/method.md
+// §3.4), to 5 standard deviations.
+func TestPartnered(t *testing.T) {
+	if got := Partnered([]int64{5, 7, 5, 9}); got != 0.5 {
+		t.Errorf("two of four have a partner, got %v", got)
+	}
+	src := assigntest.NewSource(14)
+	const pools, n, classes = 50, 1024, 1000
+	var mean float64
+	labels := make([]int64, n)
+	for range pools {
+		for i := range labels {
+			labels[i] = int64(src.Uint64() % classes)
+		}
+		mean += Partnered(labels) / pools
+	}
+	want := 1 - math.Pow(1-1.0/classes, n-1)
+	if math.Abs(mean-want) > 5*math.Sqrt(want*(1-want)/n/pools) || math.Abs(want-0.64) > 0.01 {
+		t.Errorf("share with a partner %v, want %v", mean, want)
+	}
+}
+
+// TestPairThreads: the pairing does not depend on the number of cores, with classes or without.
+func TestPairThreads(t *testing.T) {
+	cores := runtime.GOMAXPROCS(0)
+	t.Cleanup(func() { runtime.GOMAXPROCS(cores) })
+	src := assigntest.NewSource(15)
+	const n, dim = 300, 1500
+	x, noise, labels := smooth(src, n, dim), white(src, n*dim), make([]int64, n)
+	for i := range labels {
+		labels[i] = int64(src.Uint64() % 5)
+	}
+	for _, within := range [][]int64{nil, labels} {
+		var want []int
+		for _, threads := range []int{1, 2, 3, 7} {
+			runtime.GOMAXPROCS(threads)
+			got, err := Pair(x, noise, n, dim, within, Options{Cost: CostL2Sq})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want == nil {
+				want = got
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("%d cores pair unlike one", threads)
 			}
 		}
 	}

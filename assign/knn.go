@@ -180,3 +180,15 @@ func upperQuantile(p float64) float64 {
 	}
 	return s
 }
+
+// Annealed is the K of a step: k at step 0, falling (or rising) log-linearly to end at step steps, end from there
+// on; exactly end, so that an end of 1 is independent noise to the bit. steps = 0 is no annealing: k throughout.
+func Annealed(k, end float64, step, steps int64) float64 {
+	switch {
+	case steps == 0 || step <= 0:
+		return k
+	case step >= steps:
+		return end
+	}
+	return k * math.Exp(float64(float64(step)/float64(steps))*math.Log(end/k))
+}

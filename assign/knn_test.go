@@ -245,3 +245,21 @@ func BenchmarkKNN(b *testing.B) {
 		})
 	}
 }
+
+func TestAnnealed(t *testing.T) {
+	for _, c := range []struct {
+		k, end      float64
+		step, steps int64
+		want        float64
+	}{
+		{64, 1, 0, 3000, 64}, {64, 1, 3000, 3000, 1}, {64, 1, 9999, 3000, 1}, {64, 1, 1500, 3000, 8}, {64, 1, 1000, 3000, 16},
+		{64, 1, 500, 0, 64}, {2, 32, 1, 2, 8}, {8, 8, 3, 7, 8},
+	} {
+		if got := Annealed(c.k, c.end, c.step, c.steps); math.Abs(got-c.want) > 1e-12*c.want {
+			t.Errorf("%+v: got %v", c, got)
+		}
+	}
+	if got := Annealed(64.5, 1, 10, 10); got != 1 {
+		t.Errorf("ends at %v, want exactly 1", got)
+	}
+}

@@ -14,6 +14,7 @@ type Estimate struct {
 // Law tells how chosen noise differs from N(0, I) independent of image and class, which is what sampling starts
 // from. All estimates are over the draws, one an image.
 type Law struct {
+	Distance     Estimate // |x − n|, Euclidean
 	SecondMoment Estimate // E|n|²/D; Gaussian: 1
 	AlongX       Estimate // E n·x̂ in standard deviations; independent: 0
 	// AlongResidual is AlongX for x less the mean of its class (of all, without labels): the part of the image
@@ -45,11 +46,12 @@ func Measure(x, noise []float32, n, dim int, labels []int64, axes []float32) (La
 	if n < 2 || len(axes)%dim != 0 || labels != nil && len(labels) != n {
 		return l, fmt.Errorf("assign: law of %d draws of %d numbers with %d labels and %d numbers of axes, want 2 draws at least, a label each, and whole axes", n, dim, len(labels), len(axes))
 	}
-	second := make([]float64, n)
+	apart, second := make([]float64, n), make([]float64, n)
 	for i := range second {
+		apart[i] = distance(vector(x, i, dim), vector(noise, i, dim))
 		second[i] = dot64(vector(noise, i, dim), vector(noise, i, dim)) / float64(dim)
 	}
-	l.SecondMoment = estimate(second)
+	l.Distance, l.SecondMoment = estimate(apart), estimate(second)
 	along := components(x, noise, n, dim)
 	l.AlongX = estimate(along)
 	l.KS, l.KSP = kolmogorovNormal(along)
@@ -151,11 +153,22 @@ func variance(noise, axis []float32, n, dim int) Estimate {
 // probe reads the class from the noise.
 func probe(noise []float32, n, dim int, labels []int64) (right Estimate, chance float64) {
 	hits := make([]float64, n)
+	side := make([]int, n) // every other draw of a class
+	for _, members := range groups(labels) {
+		for k, i := range members {
+			side[i] = k % 2
+		}
+	}
 	for half := range 2 {
 		var train []int64
 		var rows []int
-		for i := half; i < n; i += 2 {
-			train, rows = append(train, labels[i]), append(rows, i)
+		for i := range n {
+			if side[i] == half {
+				train, rows = append(train, labels[i]), append(rows, i)
+			}
+		}
+		if len(rows) == 0 {
+			continue // every class has one draw: nothing can be read
 		}
 		classes := groups(train)
 		centres := make([]float32, len(classes)*dim)
@@ -172,7 +185,10 @@ func probe(noise []float32, n, dim int, labels []int64) (right Estimate, chance 
 			}
 			offset[c] = (float64(norm64(mean)*norm64(mean)) - float64(dim)/float64(len(members))) / 2
 		}
-		for i := 1 - half; i < n; i += 2 {
+		for i := range n {
+			if side[i] == half {
+				continue
+			}
 			best, at := math.Inf(-1), 0
 			for c := range classes {
 				if score := dot64(vector(noise, i, dim), vector(centres, c, dim)) - offset[c]; score > best {

@@ -59,12 +59,22 @@ type ConfigData struct {
 
 // ConfigNoise is the [noise] table.
 type ConfigNoise struct {
-	Pairing  string  `toml:"pairing" is:"linear|knn|independent" doc:"linear: exact assignment over a pool; knn: the nearest of knn_k draws, per image; independent: plain diffusion"`
-	PoolSize int     `toml:"pool_size" range:"[1,]" doc:"images that one linear assignment sees; a multiple of batch_size"`
-	Cost     string  `toml:"cost" is:"l2sq|dot|l2|l1" doc:"distance that the assignment minimises; l2sq and dot choose alike and are fastest"`
-	KNNK     float64 `toml:"knn_k" range:"[1,]" doc:"candidates that each image chooses from, any real number; 1: independent"`
-	KNNScore string  `toml:"knn_score" is:"l2|dot" doc:"nearest by distance (favours short noise) or by inner product (does not)"`
-	PerClass bool    `toml:"per_class" doc:"assign within each class, so that noise does not tell the class; needs num_classes"`
+	Pairing   string  `toml:"pairing" is:"linear|knn|independent" doc:"linear: exact assignment over a pool; knn: the nearest of knn_k draws, per image; independent: plain diffusion"`
+	PoolSize  int     `toml:"pool_size" range:"[1,]" doc:"images that one linear assignment sees; a multiple of batch_size"`
+	Cost      string  `toml:"cost" is:"l2sq|dot|l2|l1" doc:"distance that the assignment minimises; l2sq and dot choose alike and are fastest"`
+	CostDtype string  `toml:"cost_dtype" is:"float32|float16" doc:"digits that costs are rounded to; float16 is the papers' quantized assignment"`
+	PerClass  bool    `toml:"per_class" doc:"assign within each class, so that noise does not tell the class; needs num_classes"`
+	KNNK      float64 `toml:"knn_k" range:"[1,]" doc:"candidates that each image chooses from, any real number; 1: independent"`
+	KNNScore  string  `toml:"knn_score" is:"l2|dot" doc:"nearest by distance (favours short noise) or by inner product (does not)"`
+	Center    string  `toml:"center" is:"none|global|class" doc:"knn: choose along the image less this mean, so that noise tells neither the mean image nor (class) the class"`
+	Whiten    int     `toml:"whiten" range:"[0,]" doc:"knn: leading principal directions in which images are divided by their deviation before they choose, so that noise is not stretched along them; 0: off"`
+
+	StatisticsExamples int `toml:"statistics_examples" range:"[2,]" doc:"center and whiten: examples of the first epoch that are read before the first step; at most all are"`
+
+	KNNKEnd     float64 `toml:"knn_k_end" range:"[1,]" doc:"knn: k after anneal_steps, to which it goes log-linearly"`
+	AnnealSteps int     `toml:"anneal_steps" range:"[0,]" doc:"steps in which knn_k goes to knn_k_end, or all images of linear pools become independent one by one; 0: nothing changes"`
+	Flip        bool    `toml:"flip" doc:"turn the sign of the chosen noise: the ablation \"immiscible, but not nearest\" of the papers"`
+	Scale       float64 `toml:"scale" range:"(0,]" doc:"images are multiplied by this, and generated ones divided again: the ablation \"image scaling\" of the papers"`
 }
 
 // ConfigScheduler is the [scheduler] table.

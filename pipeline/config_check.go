@@ -31,6 +31,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("[noise] pool_size = %d is no multiple of [train] batch_size = %d: want %d", noise.PoolSize, train.BatchSize, max(1, noise.PoolSize/train.BatchSize)*train.BatchSize)
 	case noise.PerClass && data.NumClasses == 0:
 		return fmt.Errorf("[noise] per_class = true, but [data] num_classes = 0: want per_class = false for an unconditional model")
+	case noise.Pairing == "knn" && noise.Center == "class" && data.NumClasses == 0:
+		return fmt.Errorf("[noise] center = \"class\", but [data] num_classes = 0: want \"global\" or \"none\" for an unconditional model")
 	case train.ConditioningDropout > 0 && data.NumClasses == 0:
 		return fmt.Errorf("[train] conditioning_dropout = %v, but [data] num_classes = 0: there is no label to drop; want 0", train.ConditioningDropout)
 	case data.Channels == 2:

@@ -48,7 +48,7 @@ func TestConfigFile(t *testing.T) {
 const configFrozenKeys = `
 model: path init unet
 data: source resolution channels crop flip filter pad workers prefetch bad_records bad_limit num_classes exif_transpose
-noise: pairing pool_size cost knn_k knn_score per_class
+noise: pairing pool_size cost cost_dtype per_class knn_k knn_score center whiten statistics_examples knn_k_end anneal_steps flip scale
 scheduler: num_train_timesteps beta_start beta_end beta_schedule rescale_betas_zero_snr clip_sample clip_sample_range timestep_spacing steps_offset set_alpha_to_one variance_type
 train: batch_size micro_batch max_steps* seed prediction_type snr_gamma noise_offset input_perturbation conditioning_dropout max_grad_norm max_bad_steps parameters
 optimizer: name beta1 beta2 eps weight_decay
@@ -188,6 +188,7 @@ func TestConfigRefusals(t *testing.T) {
 		{"[noise]\npool_size = 100", `[noise] pool_size = 100 is no multiple of [train] batch_size = 64: want 64`},
 		{"[noise]\npool_size = 10", `[noise] pool_size = 10 is no multiple of [train] batch_size = 64: want 64`},
 		{"[data]\nnum_classes = 0", `[noise] per_class = true, but [data] num_classes = 0: want per_class = false for an unconditional model`},
+		{"[data]\nnum_classes = 0\n[noise]\nper_class = false\npairing = \"knn\"\ncenter = \"class\"", `[noise] center = "class", but [data] num_classes = 0: want "global" or "none" for an unconditional model`},
 		{"[data]\nnum_classes = 0\n[noise]\nper_class = false", `[model.unet] num_class_embeds = 10, but [data] num_classes = 0: want "none" for an unconditional model`},
 		{"[data]\nnum_classes = 11", `[model.unet] num_class_embeds = 10, but [data] num_classes = 11 and [train] conditioning_dropout = 0: want at least 11`},
 		{"[train]\nconditioning_dropout = 0.1", `[model.unet] num_class_embeds = 10, but [data] num_classes = 10 and [train] conditioning_dropout = 0.1: want at least 11`},

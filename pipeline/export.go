@@ -107,6 +107,10 @@ func Export(o ExportOptions) error {
 	for _, p := range layout.Params {
 		list.Parameters = append(list.Parameters, manifestParam{p.Key, p.Shape, "float32", p.Offset, p.Trained})
 	}
+	weights, err := exportedWeights(m, layout)
+	if err != nil {
+		return err
+	}
 	if entries, err := os.ReadDir(o.Out); err == nil && len(entries) > 0 {
 		return fmt.Errorf("-out %s is not empty: name another folder", o.Out)
 	}
@@ -134,7 +138,7 @@ func Export(o ExportOptions) error {
 		}
 		list.Models[a.file] = signature(a.g)
 	}
-	if err := exportWeights(filepath.Join(temp, "model.safetensors"), m, layout); err != nil {
+	if err := safetensors.Write(filepath.Join(temp, "model.safetensors"), map[string]string{"format": "pt"}, weights); err != nil {
 		return err
 	}
 	if err := writeManifestJSON(temp, list); err != nil {
@@ -163,17 +167,17 @@ func signature(g *graph.Graph) modelSignature {
 	return s
 }
 
-// exportWeights writes the folder's weights as float32 under today's keys.
-func exportWeights(path string, m *models.Model, layout Layout) error {
+// exportedWeights are the folder's weights as float32 under today's keys.
+func exportedWeights(m *models.Model, layout Layout) ([]safetensors.Entry, error) {
 	tensors, err := matchWeights(m.Weights, layout)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var entries []safetensors.Entry
 	for i, p := range layout.Params {
 		values := make([]float32, p.Numel())
 		if err := m.Weights.Float32(tensors[i], values); err != nil {
-			return err
+			return nil, err
 		}
 		shape := make([]int64, len(p.Shape))
 		for k, d := range p.Shape {
@@ -181,7 +185,7 @@ func exportWeights(path string, m *models.Model, layout Layout) error {
 		}
 		entries = append(entries, safetensors.Float32Entry(p.Key, shape, values))
 	}
-	return safetensors.Write(path, map[string]string{"format": "pt"}, entries)
+	return entries, nil
 }
 
 // writeManifestJSON adds the digest of every file in dir and writes the list.

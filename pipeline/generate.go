@@ -14,6 +14,7 @@ import (
 type Generator struct {
 	Config        unet.Config
 	Schedule      *diffusion.Schedule
+	ImageScale    float64 // the model's images are this many times larger than ours
 	Batch, Height int
 	Width         int
 
@@ -29,7 +30,7 @@ func NewGenerator(e *engine.Engine, c unet.Config, s *diffusion.Schedule, state 
 	if err != nil {
 		return nil, err
 	}
-	g := &Generator{Config: c, Schedule: s, Batch: o.Batch, Height: o.Height, Width: o.Width}
+	g := &Generator{Config: c, Schedule: s, ImageScale: 1, Batch: o.Batch, Height: o.Height, Width: o.Width}
 	if g.session, err = newSession(e, graph, "eval"); err != nil {
 		return nil, err
 	}
@@ -136,6 +137,7 @@ func (g *Generator) Generate(ctx context.Context, samples []float32, labels []in
 				o.Progress()
 			}
 		}
+		scale(batch, 1/g.ImageScale)
 		copy(samples[at*dim:(at+count)*dim], batch[:count*dim])
 	}
 	return nil

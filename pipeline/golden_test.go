@@ -1,106 +1,16 @@
 package pipeline
 
 import (
-	"encoding/binary"
 	"math"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"immiscible/models"
 	"immiscible/models/engine/enginetest"
-	"immiscible/models/safetensors"
-	"immiscible/pipeline/diffusion"
 	"immiscible/pipeline/optim"
 	"immiscible/pipeline/sampler"
 )
-
-// The models and vectors of this file are diffusers' and PyTorch's, made by
-// tools/golden/unet.py; the tolerances are the design's (§3, "Agreement").
-const goldenModels = "../models/unet/testdata"
-
-// forEachGolden runs f on every model in testdata.
-func forEachGolden(t *testing.T, f func(t *testing.T, g golden)) {
-	folders, err := os.ReadDir(goldenModels)
-	if err != nil || len(folders) < 7 {
-		t.Fatalf("%d models in %s (%v), want 7: run tools/golden/unet.py", len(folders), goldenModels, err)
-	}
-	for _, folder := range folders {
-		t.Run(folder.Name(), func(t *testing.T) { f(t, openGolden(t, folder.Name())) })
-	}
-}
-
-type golden struct {
-	*models.Model
-	vectors  tensors
-	schedule *diffusion.Schedule
-	options  GraphOptions // for the batch of the vectors
-}
-
-func openGolden(t *testing.T, name string) golden {
-	m, err := models.Open(filepath.Join(goldenModels, name), "unet")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { m.Close() })
-	config, err := diffusion.LoadConfig(m.Scheduler)
-	if err != nil {
-		t.Fatal(err)
-	}
-	schedule, err := diffusion.New(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	g := golden{Model: m, vectors: openTensors(t, filepath.Join(m.Dir, "vectors.safetensors")), schedule: schedule}
-	g.options = GraphOptions{Batch: len(g.vectors.int64s("timesteps")), Height: m.UNet.SampleSize.H, Width: m.UNet.SampleSize.W}
-	return g
-}
-
-// tensors reads a file's tensors for a test, which fails where one is missing.
-type tensors struct {
-	t    *testing.T
-	file *safetensors.File
-}
-
-func openTensors(t *testing.T, path string) tensors {
-	f, err := safetensors.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { f.Close() })
-	return tensors{t, f}
-}
-
-func (s tensors) lookup(name string) safetensors.Tensor {
-	entry, ok := s.file.Lookup(name)
-	if !ok {
-		s.t.Fatalf("%s: no tensor %q", s.file.Path, name)
-	}
-	return entry
-}
-
-func (s tensors) float32s(name string) []float32 {
-	entry := s.lookup(name)
-	values := make([]float32, entry.Size/4)
-	if err := s.file.Float32(entry, values); err != nil {
-		s.t.Fatal(err)
-	}
-	return values
-}
-
-func (s tensors) int64s(name string) []int64 {
-	raw, err := s.file.Bytes(s.lookup(name))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	values := make([]int64, len(raw)/8)
-	for i := range values {
-		values[i] = int64(binary.LittleEndian.Uint64(raw[8*i:]))
-	}
-	return values
-}
 
 // newStepper builds the training session of g with g's weights.
 func (g golden) newStepper(t *testing.T, o GraphOptions, accumulate bool) *Stepper {
@@ -159,32 +69,9 @@ func (g golden) feed(t *testing.T, s *Stepper, from, n int, share float32) {
 	}
 }
 
-// disagreement is max|got − ref| / max|ref|; infinite where a number is not.
-func disagreement(got, ref []float32) float64 {
-	if len(got) != len(ref) {
-		return math.Inf(1)
-	}
-	diff, largest := 0.0, 0.0
-	for i, r := range ref {
-		d := math.Abs(float64(got[i]) - float64(r))
-		if math.IsNaN(d) {
-			return math.Inf(1)
-		}
-		diff, largest = max(diff, d), max(largest, math.Abs(float64(r)))
-	}
-	return diff / largest
-}
-
-func within(t *testing.T, what string, got, ref []float32, tolerance float64) {
-	t.Helper()
-	if d := disagreement(got, ref); !(d <= tolerance) {
-		t.Errorf("%s: max|Δ|/max|ref| is %.2g, want at most %g", what, d, tolerance)
-	}
-}
-
 // trueZero tells the parameters whose true gradient is zero: softmax does not
 // see what is added to all of a query's scores. Float noise is their gradient,
-// and where AdamW takes them is arbitrary.
+// and AdamW, which divides it by its own size, may take them anywhere.
 func trueZero(key string) bool { return strings.HasSuffix(key, ".to_k.bias") }
 
 func compareGradients(t *testing.T, g golden, s *Stepper) {
@@ -256,8 +143,9 @@ func TestGoldenTraining(t *testing.T) {
 		compareGradients(t, g, s)
 
 		tenSteps(t, g, s, "")
+		undetermined, all := 0, 0
 		for _, p := range s.State.Layout.Params {
-			if !p.Trained || trueZero(p.Key) {
+			if !p.Trained {
 				continue
 			}
 			weights, err := p.Read(s.State.Params)
@@ -268,10 +156,48 @@ func TestGoldenTraining(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			within(t, p.Key, weights, g.vectors.float32s("final."+p.Key), 1e-5)
-			within(t, "EMA of "+p.Key, average, g.vectors.float32s("ema."+p.Key), 1e-5)
+			free := nearZero(p.Key, g.vectors.float32s(p.Key+".grad"))
+			compareWeights(t, p.Key, weights, g.vectors.float32s("final."+p.Key), free)
+			compareWeights(t, "EMA of "+p.Key, average, g.vectors.float32s("ema."+p.Key), free)
+			all += len(free)
+			for _, x := range free {
+				undetermined += boolInt(x)
+			}
+		}
+		if undetermined > all/8 {
+			t.Errorf("%d of %d weights are too near a zero gradient to be compared, want at most an eighth: change the seed in tools/golden/unet.py", undetermined, all)
 		}
 	})
+}
+
+// nearZero marks the elements whose direction AdamW takes from rounding errors:
+// an update is a gradient divided by its own size, so a gradient at 1e-3 of its
+// tensor's largest, with an error of 1e-6 of that, is wrong by 1e-3 of a step;
+// below that, and where the true gradient is zero, the weights of two correct
+// programs drift apart. A gradient of exactly zero is sure.
+func nearZero(key string, grads []float32) []bool {
+	largest := float32(0)
+	for _, g := range grads {
+		largest = max(largest, g, -g)
+	}
+	free := make([]bool, len(grads))
+	for i, g := range grads {
+		free[i] = trueZero(key) || (g != 0 && max(g, -g) < 1e-3*largest)
+	}
+	return free
+}
+
+// compareWeights holds weights to 1e-5 of the tensor's largest after ten steps,
+// and the free ones to what ten steps of lr 1e-3 can do either way.
+func compareWeights(t *testing.T, what string, got, ref []float32, free []bool) {
+	t.Helper()
+	got = slices.Clone(got)
+	for i, x := range ref {
+		if free[i] && max(got[i]-x, x-got[i]) < 2*10*1e-3 {
+			got[i] = x
+		}
+	}
+	within(t, what, got, ref, 1e-5)
 }
 
 // Micro-batches of one, summed, are the batch.

@@ -353,6 +353,7 @@ func loadGenerator(e *engine.Engine, m *models.Model, schedule *diffusion.Schedu
 		state.Close()
 		return nil, nil, err
 	}
+	g.ImageScale = imageScale(m.Weights.Metadata)
 	return g, state, nil
 }
 

@@ -50,6 +50,10 @@ func openSubject(c Config) (*subject, error) {
 			scheduler.PredictionType = c.Train.PredictionType
 		}
 	}
+	scheduler.ClipSampleRange *= c.Noise.Scale // the model's images are as much larger
+	if s.source != nil {
+		scheduler.ClipSampleRange /= imageScale(s.source.Weights.Metadata)
+	}
 	err := s.check(c)
 	if err == nil {
 		s.schedule, err = diffusion.New(scheduler)

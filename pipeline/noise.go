@@ -2,10 +2,8 @@ package pipeline
 
 import (
 	"context"
-	"fmt"
 	"time"
 
-	"immiscible/assign"
 	"immiscible/datasets"
 	"immiscible/datasets/rng"
 )
@@ -42,46 +40,6 @@ func drawNoise(noise []float32, seed uint64, position int64, n int) {
 	}
 }
 
-// chooseNoise gives each image of the pool its noise. Linear assignment permutes
-// the pool's own draws, so that their law stays exactly Gaussian; KNN replaces
-// each image's draw by the nearest of k; independent leaves it.
-func chooseNoise(p *pool, c ConfigNoise, labels []int64, seed uint64) error {
-	drawNoise(p.noise, seed, p.position, p.n)
-	start := time.Now()
-	switch c.Pairing {
-	case "linear":
-		if !c.PerClass {
-			labels = nil
-		}
-		perm, err := assign.Pair(p.images, p.noise, p.n, p.dim, labels, assign.Options{Cost: assign.Cost(c.Cost)})
-		if err != nil {
-			return fmt.Errorf("pairing positions %d…%d: %w", p.position, p.position+int64(p.n)-1, err)
-		}
-		p.before, p.after = assign.Distances(p.images, p.noise, perm, p.n, p.dim)
-		paired := make([]float32, len(p.noise))
-		for i, j := range perm {
-			copy(paired[i*p.dim:(i+1)*p.dim], p.noise[j*p.dim:(j+1)*p.dim])
-		}
-		p.noise = paired
-	case "knn":
-		knn := assign.KNN{K: c.KNNK, Score: c.KNNScore}
-		p.before, _ = assign.Distances(p.images, p.noise, nil, p.n, p.dim)
-		for i := range p.n {
-			at := uint64(p.position) + uint64(i)
-			row := p.noise[i*p.dim : (i+1)*p.dim]
-			if err := knn.Draw(row, p.images[i*p.dim:(i+1)*p.dim], rng.New(seed, "noise", at)); err != nil {
-				return fmt.Errorf("choosing noise for position %d: %w", at, err)
-			}
-		}
-		p.after, _ = assign.Distances(p.images, p.noise, nil, p.n, p.dim)
-	default:
-		p.before, _ = assign.Distances(p.images, p.noise, nil, p.n, p.dim)
-		p.after = p.before
-	}
-	p.pairing = time.Since(start)
-	return nil
-}
-
 // pools reads pools from the data set and pairs them, one ahead of the training
 // loop, so that the choice runs while the device computes.
 type pools struct {
@@ -96,9 +54,9 @@ type pooled struct {
 }
 
 // startPools begins at the pool that holds position from.
-func startPools(ctx context.Context, data *datasets.Dataset, c Config, from int64) *pools {
+func startPools(ctx context.Context, data *datasets.Dataset, ch *chooser, from int64) *pools {
 	ctx, cancel := context.WithCancel(ctx)
-	size := c.poolSize()
+	size := ch.config.poolSize()
 	p := &pools{ready: make(chan pooled), cancel: cancel, done: make(chan struct{})}
 	first := from / int64(size) * int64(size)
 	loader := data.Loader(first, size)
@@ -106,7 +64,7 @@ func startPools(ctx context.Context, data *datasets.Dataset, c Config, from int6
 		defer close(p.done)
 		defer loader.Close()
 		for {
-			next, err := nextPool(ctx, loader, c)
+			next, err := nextPool(ctx, loader, ch)
 			select {
 			case p.ready <- pooled{next, err}:
 			case <-ctx.Done():
@@ -129,14 +87,20 @@ func (c Config) poolSize() int {
 	return c.Train.BatchSize
 }
 
-func nextPool(ctx context.Context, loader *datasets.Loader, c Config) (*pool, error) {
+func nextPool(ctx context.Context, loader *datasets.Loader, ch *chooser) (*pool, error) {
 	b, err := loader.Next(ctx)
 	if err != nil {
 		return nil, err
 	}
 	p := &pool{position: b.Position, n: b.N, dim: len(b.Pixels) / b.N, images: b.Pixels, labels: b.Labels,
 		noise: make([]float32, len(b.Pixels)), skipped: b.Skipped}
-	return p, chooseNoise(p, c.Noise, b.Labels, uint64(c.Train.Seed))
+	scale(p.images, ch.config.Noise.Scale)
+	start := time.Now()
+	if err := ch.choose(p); err != nil {
+		return nil, err
+	}
+	p.pairing = time.Since(start)
+	return p, nil
 }
 
 // next waits for the next pool.

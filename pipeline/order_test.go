@@ -3,11 +3,15 @@ package pipeline
 import (
 	"maps"
 	"math"
+	"path/filepath"
 	"slices"
 	"testing"
 
 	"immiscible/datasets"
+	"immiscible/datasets/rng"
+	"immiscible/models"
 	"immiscible/models/engine/enginetest"
+	"immiscible/pipeline/diffusion"
 )
 
 // The order law: the number of decoding workers and of batches made ahead
@@ -57,6 +61,51 @@ func TestMicroBatchChangesNoDraw(t *testing.T) {
 	}
 }
 
+// An image does not depend on how many others are in its batch, down to the bits
+// of the model's output: that is why generated files do not depend on -batch.
+// It holds from two images on, and GenerateImages never runs one alone.
+func TestBatchSizeChangesNoBit(t *testing.T) {
+	out := train(t, "", tinySets(plainSource(t), "train.max_steps=2"))
+	m, err := models.Open(filepath.Join(out, "checkpoint-2"), "unet_ema")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	config, err := diffusion.LoadConfig(m.Scheduler)
+	if err != nil {
+		t.Fatal(err)
+	}
+	schedule, err := diffusion.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const most = 33
+	batch, labels := make([]float32, most*64), make([]int64, most)
+	for i := range most {
+		rng.New(1, "batch", uint64(i)).FillNormal(batch[i*64 : (i+1)*64])
+		labels[i] = int64(i % 5)
+	}
+	var want []float32
+	for _, n := range []int{most, 2, 3, 4, 5, 8, 16, 32} {
+		g, state, err := loadGenerator(enginetest.Open(t), m, schedule, GraphOptions{Batch: n, Height: 8, Width: 8})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer state.Close()
+		defer g.Close()
+		got, err := g.run(t.Context(), batch[:n*64], labels[:n], 500)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want == nil {
+			want = got
+		}
+		if !slices.Equal(got, want[:n*64]) {
+			t.Errorf("in a batch of %d the output is not the same as in one of %d", n, most)
+		}
+	}
+}
+
 // inputs is what a training graph is fed for a batch, by input and position.
 type inputs map[string]map[int64][]float32
 
@@ -82,7 +131,7 @@ func feedOf(t *testing.T, batches int, sets []string) inputs {
 		t.Fatal(err)
 	}
 	defer tr.close()
-	pairs := startPools(t.Context(), data, c, 0)
+	pairs := startPools(t.Context(), data, &chooser{config: c}, 0)
 	defer pairs.close()
 	all := inputs{}
 	size := c.Train.MicroBatch

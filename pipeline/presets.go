@@ -70,7 +70,10 @@ func presetBase() Config {
 			Crop: "center", Filter: "bilinear", Workers: 2, Prefetch: 4,
 			BadRecords: "skip", BadLimit: 100,
 		},
-		Noise: ConfigNoise{Pairing: "linear", Cost: "l2sq", KNNK: 8, KNNScore: "l2"},
+		Noise: ConfigNoise{
+			Pairing: "linear", Cost: "l2sq", CostDtype: "float32", KNNK: 8, KNNScore: "l2", Center: "none",
+			StatisticsExamples: 50_000, KNNKEnd: 1, Scale: 1,
+		},
 		Scheduler: ConfigScheduler{
 			NumTrainTimesteps: 1000, BetaStart: 0.0001, BetaEnd: 0.02, BetaSchedule: "linear",
 			ClipSample: true, ClipSampleRange: 1, TimestepSpacing: "leading", SetAlphaToOne: true,

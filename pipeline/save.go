@@ -20,11 +20,31 @@ const (
 	// numClassesKey stands in a weights file's metadata: classes of the data. The
 	// embedding after the last is "no class", where the model has one.
 	numClassesKey = "num_classes"
+	// imageScaleKey stands there too where images were multiplied by [noise]
+	// scale: what the model generates is divided by it.
+	imageScaleKey = "image_scale"
 )
+
+// weightsMetadata is what a run says of itself in its weights files.
+func (c Config) weightsMetadata() map[string]string {
+	about := map[string]string{"format": "pt", numClassesKey: strconv.Itoa(c.Data.NumClasses)}
+	if c.Noise.Scale != 1 {
+		about[imageScaleKey] = strconv.FormatFloat(c.Noise.Scale, 'g', -1, 64)
+	}
+	return about
+}
+
+// imageScale reads imageScaleKey; 1 where the metadata have none.
+func imageScale(about map[string]string) float64 {
+	if x, err := strconv.ParseFloat(about[imageScaleKey], 64); err == nil && x > 0 {
+		return x
+	}
+	return 1
+}
 
 // writeCheckpoint writes out/checkpoint-<step>: a diffusers pipeline folder with
 // unet_ema, the optimizer's moments and the trainer's state beside.
-func writeCheckpoint(out string, at checkpoint.State, s *State, c unet.Config, schedule *diffusion.Schedule, numClasses int, ema bool) (string, error) {
+func writeCheckpoint(out string, at checkpoint.State, s *State, c unet.Config, schedule *diffusion.Schedule, about map[string]string, ema bool) (string, error) {
 	return checkpoint.Write(out, at, func(dir string) error {
 		index, err := modelIndex()
 		if err != nil {
@@ -33,11 +53,11 @@ func writeCheckpoint(out string, at checkpoint.State, s *State, c unet.Config, s
 		if err := os.WriteFile(filepath.Join(dir, "model_index.json"), index, 0o644); err != nil {
 			return err
 		}
-		if err := writeModel(filepath.Join(dir, "unet"), c, s, s.Params, numClasses); err != nil {
+		if err := writeModel(filepath.Join(dir, "unet"), c, s, s.Params, about); err != nil {
 			return err
 		}
 		if ema {
-			if err := writeModel(filepath.Join(dir, "unet_ema"), c, s, s.EMA, numClasses); err != nil {
+			if err := writeModel(filepath.Join(dir, "unet_ema"), c, s, s.EMA, about); err != nil {
 				return err
 			}
 		}
@@ -63,7 +83,7 @@ func (s *State) moments() []safetensors.Entry {
 }
 
 // writeModel writes a folder that UNet2DModel.from_pretrained opens.
-func writeModel(dir string, c unet.Config, s *State, a *engine.Arena, numClasses int) error {
+func writeModel(dir string, c unet.Config, s *State, a *engine.Arena, about map[string]string) error {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
@@ -74,8 +94,7 @@ func writeModel(dir string, c unet.Config, s *State, a *engine.Arena, numClasses
 	if err := os.WriteFile(filepath.Join(dir, "config.json"), config, 0o644); err != nil {
 		return err
 	}
-	metadata := map[string]string{"format": "pt", numClassesKey: strconv.Itoa(numClasses)}
-	return safetensors.Write(filepath.Join(dir, weightsFile), metadata, s.Entries(a))
+	return safetensors.Write(filepath.Join(dir, weightsFile), about, s.Entries(a))
 }
 
 // readCheckpoint restores the state that writeCheckpoint wrote.

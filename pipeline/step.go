@@ -240,8 +240,14 @@ func (t *Stepper) FirstBad() (string, error) {
 	return "the norm of all gradients", nil
 }
 
+// newSession loads a graph: on the CPU provider with our own kernels, elsewhere
+// in portable operators.
 func newSession(e *engine.Engine, g *graph.Graph, name string) (*engine.Session, error) {
-	m, err := g.Model()
+	model := g.Model
+	if e.Provider == "cpu" {
+		model = g.NativeModel
+	}
+	m, err := model()
 	if err != nil {
 		return nil, err
 	}

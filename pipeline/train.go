@@ -91,7 +91,11 @@ func Train(ctx context.Context, c Config, o TrainOptions) error {
 	defer bar.Close()
 
 	at := from.state
-	pairs := startPools(ctx, data, c, at.Position)
+	noise, err := openChooser(ctx, c, data, from, o.Out)
+	if err != nil {
+		return err
+	}
+	pairs := startPools(ctx, data, noise, at.Position)
 	defer pairs.close()
 	var p *pool
 	saved := at.Step
@@ -102,7 +106,7 @@ func Train(ctx context.Context, c Config, o TrainOptions) error {
 		if err := log.Sync(); err != nil {
 			return err
 		}
-		if _, err := writeCheckpoint(o.Out, at, t.state, s.unet, s.schedule, c.Data.NumClasses, c.EMA.Enabled); err != nil {
+		if _, err := writeCheckpoint(o.Out, at, t.state, s.unet, s.schedule, c.weightsMetadata(), c.EMA.Enabled); err != nil {
 			return err
 		}
 		saved = at.Step
@@ -143,6 +147,9 @@ func Train(ctx context.Context, c Config, o TrainOptions) error {
 		if p == nil || at.Position >= p.position+int64(p.n) {
 			if p, err = pairs.next(ctx); err != nil {
 				return stop(err)
+			}
+			if waited := time.Since(start); waited > time.Millisecond {
+				record.PairWaitMS = runlog.Number(waited.Seconds() * 1e3)
 			}
 			record.PairMS = runlog.Number(p.pairing.Seconds() * 1e3)
 		}
@@ -284,6 +291,7 @@ func newTrainer(e *engine.Engine, c Config, s *subject) (*trainer, error) {
 		t.close()
 		return nil, err
 	}
+	t.gen.ImageScale = c.Noise.Scale
 	return t, nil
 }
 

@@ -210,7 +210,7 @@ func untimed(t *testing.T, records []runlog.Record) string {
 	t.Helper()
 	var text strings.Builder
 	for _, r := range records {
-		r.PairMS, r.StepMS, r.ImagesPerSecond = 0, 0, 0
+		r.PairMS, r.PairWaitMS, r.StepMS, r.ImagesPerSecond = 0, 0, 0, 0
 		line, err := json.Marshal(r)
 		if err != nil {
 			t.Fatal(err)

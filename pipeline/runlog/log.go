@@ -14,15 +14,16 @@ import (
 // Record is one line of log.jsonl: what one step did. The fields, their names
 // and their order are read by others.
 type Record struct {
-	Step            int    `json:"step"`            // counts from 1
-	Position        int64  `json:"position"`        // examples consumed after the step
-	Loss            Number `json:"loss"`            // weighted mean over the batch
-	LR              Number `json:"lr"`              // learning rate of the step
-	GradNorm        Number `json:"grad_norm"`       // global L2 norm before clipping
-	DistanceBefore  Number `json:"distance_before"` // mean unsquared L2 from image to noise as drawn
-	DistanceAfter   Number `json:"distance_after"`  // the same after pairing
-	PairMS          Number `json:"pair_ms"`         // time of the pairing, ms
-	StepMS          Number `json:"step_ms"`         // time of the whole step, ms
+	Step            int    `json:"step"`                   // counts from 1
+	Position        int64  `json:"position"`               // examples consumed after the step
+	Loss            Number `json:"loss"`                   // weighted mean over the batch
+	LR              Number `json:"lr"`                     // learning rate of the step
+	GradNorm        Number `json:"grad_norm"`              // global L2 norm before clipping
+	DistanceBefore  Number `json:"distance_before"`        // mean unsquared L2 from image to noise as drawn
+	DistanceAfter   Number `json:"distance_after"`         // the same after pairing
+	PairMS          Number `json:"pair_ms"`                // time of the pairing, ms
+	PairWaitMS      Number `json:"pair_wait_ms,omitempty"` // time that the step waited for its pool (reading and pairing), ms
+	StepMS          Number `json:"step_ms"`                // time of the whole step, ms
 	ImagesPerSecond Number `json:"images_per_second"`
 	SkippedRecords  int    `json:"skipped_records,omitempty"` // bad records that the batch met
 	Skipped         string `json:"skipped,omitempty"`         // why the step changed no weight

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"time"
 )
 
@@ -57,8 +58,12 @@ func (e *Events) Record(r Record) error {
 	v := reflect.ValueOf(r)
 	for i := range v.NumField() {
 		if number, ok := v.Field(i).Interface().(Number); ok {
+			field, options, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+			if options == "omitempty" && number == 0 {
+				continue
+			}
 			// Summary.value = 1; Value.tag = 1, Value.simple_value = 2.
-			value := protoBytes(nil, 1, []byte("train/"+v.Type().Field(i).Tag.Get("json")))
+			value := protoBytes(nil, 1, []byte("train/"+field))
 			value = protoFloat(value, 2, float32(number))
 			summary = protoBytes(summary, 1, value)
 		}

@@ -31,6 +31,9 @@ With -json: one object with the same fields.`,
 			if len(args) != 0 {
 				return usagef("unexpected argument %q", args[0])
 			}
+			if err := checkProvider(o.Provider); err != nil {
+				return err
+			}
 			o.Log = func(line string) { fmt.Fprintln(stderr, line) }
 			d := engine.Diagnose(ctx, o)
 			if asJSON {

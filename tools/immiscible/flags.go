@@ -5,6 +5,7 @@ import (
 	"flag"
 	"io"
 	"runtime"
+	"slices"
 	"strings"
 )
 
@@ -78,6 +79,14 @@ func useThreads(threads int) error {
 	}
 	if threads > 0 {
 		runtime.GOMAXPROCS(threads)
+	}
+	return nil
+}
+
+// checkProvider refuses a -provider that does not exist.
+func checkProvider(provider string) error {
+	if !slices.Contains([]string{"auto", "cpu", "cuda"}, provider) {
+		return usagef("-provider %q, want auto, cpu or cuda", provider)
 	}
 	return nil
 }

@@ -71,6 +71,9 @@ other classes may join the folder, other settings want another one. LIST is like
 			if err := useThreads(threads); err != nil {
 				return err
 			}
+			if err := checkProvider(o.Engine.Provider); err != nil {
+				return err
+			}
 			var err error
 			if o.Classes, err = parseClasses(classes); err != nil {
 				return err

@@ -51,6 +51,8 @@ func commands() []Command {
 		dataDump(),
 		dataFetch(),
 		assignSolve(),
+		assignBench(),
+		benchStep(),
 		version(),
 		help(),
 	}
@@ -104,7 +106,7 @@ func exit(ctx context.Context, c Command, err error, stderr io.Writer) int {
 	case errors.As(err, &wrong):
 		fmt.Fprintf(stderr, "%s: %v\n", strings.TrimSpace("immiscible "+c.Name), err)
 		if c.Name != "" {
-			fmt.Fprintf(stderr, "usage: %s\n", synopsis(c))
+			fmt.Fprintf(stderr, "usage: %s\n", strings.Join(strings.Fields(synopsis(c)), " "))
 		}
 		fmt.Fprintf(stderr, "more: %s\n", strings.TrimSpace("immiscible help "+c.Name))
 		return 2

@@ -54,16 +54,21 @@ write a checkpoint. -resume never wants an empty folder; a PATH names a checkpoi
 			if threads != 0 {
 				c.Runtime.Threads = threads
 			}
+			if preset == "" {
+				preset = pipeline.Presets()[0].Name
+			}
 			if out == "" {
-				if preset == "" {
-					preset = pipeline.Presets()[0].Name
-				}
 				out = filepath.Join("runs", preset)
 			}
 			if dryRun {
 				plan, err := pipeline.DryRun(c)
 				if err != nil {
 					return err
+				}
+				for _, p := range pipeline.Presets() {
+					if p.Name == preset {
+						plan.Published = p.Published
+					}
 				}
 				if asJSON {
 					return printJSON(stdout, plan)

@@ -23,7 +23,7 @@ import (
 )
 
 // tinyTrain is a train command whose steps take milliseconds: the embedded
-// garments at 8×8 pixels. more follows it and wins.
+// garments at 8×8 pixels. more are settings laid over it.
 func tinyTrain(out string, more ...string) []string {
 	args := []string{"train", "-out", out}
 	for _, set := range []string{
@@ -34,12 +34,8 @@ func tinyTrain(out string, more ...string) []string {
 	} {
 		args = append(args, "-set", set)
 	}
-	for _, m := range more {
-		if strings.HasPrefix(m, "-") {
-			args = append(args, m)
-		} else {
-			args = append(args, "-set", m)
-		}
+	for _, set := range more {
+		args = append(args, "-set", set)
 	}
 	return args
 }
@@ -133,7 +129,7 @@ func steadyLog(t *testing.T, out string) string {
 		if err := json.Unmarshal([]byte(line), &fields); err != nil {
 			t.Fatalf("log line %q: %v", line, err)
 		}
-		for _, clock := range []string{"pair_ms", "step_ms", "images_per_second"} {
+		for _, clock := range []string{"pair_ms", "pair_wait_ms", "step_ms", "images_per_second"} {
 			delete(fields, clock)
 		}
 		for _, key := range slices.Sorted(maps.Keys(fields)) {
@@ -289,7 +285,7 @@ func TestTrainDryRun(t *testing.T) {
 	if tree(t, out) != nil || stderr != "" {
 		t.Errorf("a dry run spoke (%q) or wrote %v", stderr, tree(t, out))
 	}
-	for _, want := range []string{"\n[train]\n", "batch_size = 8\n", "\nparameters        ", "GFLOP a step"} {
+	for _, want := range []string{"\n[train]\n", "batch_size = 8\n", "\nparameters        ", "GFLOP a step", "\npublished         none"} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("a dry run does not say %q:\n%s", want, stdout)
 		}

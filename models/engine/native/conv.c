@@ -78,9 +78,15 @@ static void pack_task(const void *arg, float *scratch, size_t i) {
       continue;
     }
     for (int c = c0; c < c1; c++) {
+      const float *src = s->weight + first * dest_pitch + c * source_pitch;
+      if (s->phases == 1) {
+        s->crew->kernels->transpose(src, dest_pitch, used, s->taps, dst, width);
+        for (int t = 0; used < width && t < s->taps; t++) memset(dst + (size_t)t * width + used, 0, (width - used) * sizeof(float));
+        dst += (size_t)s->taps * width;
+        continue;
+      }
       for (int t = 0; t < phase->taps; t++, dst += width) {
-        const float *src = s->weight + first * dest_pitch + c * source_pitch + phase->kernel[t];
-        for (int l = 0; l < used; l++) dst[l] = src[l * dest_pitch];
+        for (int l = 0; l < used; l++) dst[l] = src[l * dest_pitch + phase->kernel[t]];
         for (int l = used; l < width; l++) dst[l] = 0;
       }
     }
@@ -94,13 +100,14 @@ struct parts {
   int32_t *row;       // [slots] offset by slot
   int32_t *slot;      // [pixels] where a destination pixel is, with many phases
   int32_t *step;      // [phase taps of a chunk], phase after phase
+  struct segment *segment;
   float *window;
   float *sums;
   float *sorted;      // [pixels][lanes], with many phases
 };
 
-static size_t cut(float *scratch, size_t *used, size_t floats) {
-  (void)scratch;
+// cut takes the next part of the scratch.
+static size_t cut(size_t *used, size_t floats) {
   const size_t at = *used;
   *used += (floats + 15) & ~(size_t)15;
   return at;
@@ -108,20 +115,21 @@ static size_t cut(float *scratch, size_t *used, size_t floats) {
 
 // split_scratch fills parts (unless scratch is NULL) and returns its size.
 static size_t split_scratch(const struct spread *s, int r0, int r1, int blocks, float *scratch, struct parts *p) {
-  const struct window w = window_over(&s->view, r0, r1);
+  const struct window w = window_over(&s->view, r0, r1, NULL);
   const size_t pixels = (size_t)(r1 - r0) * s->view.x.dest;
   const size_t slots = pixels + (size_t)s->phases * (PADDING - 1) + PADDING;
   const size_t most = (size_t)s->crew->kernels->vectors * s->lanes.vector;
   size_t used = 0;
-  const size_t offset = cut(scratch, &used, pixels), row = cut(scratch, &used, slots), slot = cut(scratch, &used, pixels);
-  const size_t step = cut(scratch, &used, (size_t)s->chunk * s->taps);
-  const size_t window = cut(scratch, &used, (size_t)s->chunk * w.height * w.width);
-  const size_t sums = cut(scratch, &used, slots * blocks * most);
-  const size_t sorted = cut(scratch, &used, s->phases > 1 ? pixels * most : 0);
+  const size_t offset = cut(&used, pixels), row = cut(&used, slots), slot = cut(&used, pixels);
+  const size_t step = cut(&used, (size_t)s->chunk * s->taps);
+  const size_t segment = cut(&used, window_segments(&s->view, r1 - r0) * sizeof(struct segment) / sizeof(float));
+  const size_t window = cut(&used, (size_t)s->chunk * w.height * w.width);
+  const size_t sums = cut(&used, slots * blocks * most);
+  const size_t sorted = cut(&used, s->phases > 1 ? pixels * most : 0);
   if (scratch) {
     *p = (struct parts){
       .offset = (int32_t *)(scratch + offset), .row = (int32_t *)(scratch + row), .slot = (int32_t *)(scratch + slot),
-      .step = (int32_t *)(scratch + step), .window = scratch + window, .sums = scratch + sums, .sorted = scratch + sorted,
+      .step = (int32_t *)(scratch + step), .segment = (struct segment *)(scratch + segment), .window = scratch + window, .sums = scratch + sums, .sorted = scratch + sorted,
     };
   }
   return used;
@@ -184,7 +192,8 @@ static void spread_task(const void *arg, float *scratch, size_t i) {
   const int b0 = (int)i / s->row_tasks * s->groups, b1 = b0 + s->groups < s->lanes.blocks ? b0 + s->groups : s->lanes.blocks;
   struct parts p;
   split_scratch(s, r0, r1, b1 - b0, scratch, &p);
-  const struct window w = window_over(&s->view, r0, r1);
+  const struct window w = window_over(&s->view, r0, r1, p.segment);
+  memset(p.window, 0, (size_t)s->chunk * w.height * w.width * sizeof(float));
   window_pixels(&w, p.offset);
   int begin[s->phases], count[s->phases];
   sort_pixels(s, &p, r0, r1, begin, count);

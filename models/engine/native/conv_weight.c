@@ -81,8 +81,10 @@ static void weigh_task(const void *arg, float *scratch, size_t i) {
 
   int32_t *row = (int32_t *)scratch;
   int32_t *step = row + align16(padded_rows(w));
-  float *values = (float *)(step + align16(run_pixels(w)));
+  struct segment *segment = (struct segment *)(step + align16(run_pixels(w)));
+  float *values = (float *)(segment + align16(window_segments(&w->view, w->run)));
   float *window = values + (size_t)CHUNK * width;
+  struct window view = {0};
   float *sums = partial_at(w, share, range, block);
   memset(sums, 0, padded_rows(w) * width * sizeof(float));
 
@@ -92,7 +94,10 @@ static void weigh_task(const void *arg, float *scratch, size_t i) {
   axis_taps(&w->view.x, 0, ix, dx);
   for (int r0 = n0 * height; r0 < n1 * height; r0 += w->run) {
     const int r1 = r0 + w->run < n1 * height ? r0 + w->run : n1 * height;
-    const struct window view = window_over(&w->view, r0, r1);
+    const int height_before = view.height;
+    view = window_over(&w->view, r0, r1, segment);
+    // Runs of whole images have their zeros in the same places.
+    if (view.height != height_before || w->run % height) memset(window, 0, (size_t)(c1 - c0) * view.height * view.width * sizeof(float));
     window_copy(&view, w->rows, c0, c1, window);
     window_pixels(&view, step);
     for (int q = 0; q < padded; q++) {
@@ -169,12 +174,13 @@ const char *conv_weight_grad(const struct crew *crew, const struct conv *g, cons
     const int n0 = (int)((int64_t)w.view.n * share / w.shares), n1 = (int)((int64_t)w.view.n * (share + 1) / w.shares);
     for (int r = n0 * w.view.y.dest; r < n1 * w.view.y.dest; r += w.run) {
       const int end = n1 * w.view.y.dest < all ? n1 * w.view.y.dest : all;
-      const struct window v = window_over(&w.view, r, r + w.run < end ? r + w.run : end);
+      const struct window v = window_over(&w.view, r, r + w.run < end ? r + w.run : end, NULL);
       const size_t size = (size_t)v.height * v.width;
       if (size > window) window = size;
     }
   }
-  const size_t floats = align16(padded_rows(&w)) + align16(run_pixels(&w)) + (size_t)CHUNK * crew->kernels->vectors * crew->kernels->lanes + window * w.range;
+  const size_t floats = align16(padded_rows(&w)) + align16(run_pixels(&w)) +
+                        align16(window_segments(&w.view, w.run)) * sizeof(struct segment) / sizeof(float) + (size_t)CHUNK * crew->kernels->vectors * crew->kernels->lanes + window * w.range;
   w.partial = crew->alloc(crew->self, (size_t)w.shares * w.ranges * padded_rows(&w) * w.lanes.vectors * w.lanes.vector * sizeof(float));
   if (!w.partial) return "out of memory for partial sums: use a smaller micro_batch";
   const char *err = crew_run(crew, (size_t)w.lanes.blocks * w.ranges * w.shares, floats, weigh_task, &w);

@@ -24,6 +24,19 @@ struct kernels {
 
   // transpose sets dst[c·dstPitch + r] = src[r·srcPitch + c].
   void (*transpose)(const float *src, ptrdiff_t src_pitch, int rows, int cols, float *dst, ptrdiff_t dst_pitch);
+
+  // The rest is about groups: x is [channels, n], contiguous.
+  // moments gives mean and population variance of n floats.
+  void (*moments)(const float *x, ptrdiff_t n, float *mean, float *variance);
+  // y = x̂·scale[c] + bias[c] for x̂ = (x − mean)·r, then SiLU if silu.
+  void (*normalize)(const float *x, int channels, ptrdiff_t n, float mean, float r, const float *scale, const float *bias, int silu, float *y);
+  // sum[c] = Σ dz and sum_hat[c] = Σ dz·x̂, where dz is dy, or if silu dy taken
+  // back through SiLU, and then written out (dz may be dy).
+  void (*normalize_sums)(const float *dy, const float *x, int channels, ptrdiff_t n, float mean, float r, const float *scale, const float *bias, int silu, float *dz, float *sum, float *sum_hat);
+  // dx = r·scale[c]·dz − by_hat·x̂ − by_one; dx may be dz.
+  void (*normalize_grad)(const float *dz, const float *x, int channels, ptrdiff_t n, float mean, float r, const float *scale, float by_hat, float by_one, float *dx);
+  // dx = dy·(s + αx·s·(1 − s)) for s = σ(αx); dx may be dy.
+  void (*gelu_grad)(const float *dy, const float *x, ptrdiff_t n, float alpha, float *dx);
 };
 
 extern const struct kernels kernels_generic;

@@ -8,5 +8,11 @@
 #define TARGET __attribute__((target("avx2,fma")))
 #define NAME kernels_avx2
 #define TITLE "avx2"
+// The lesser and the greater; b if either is NaN.
+#define LEAST(a, b) ((vec)_mm256_min_ps((__m256)(a), (__m256)(b)))
+#define GREATEST(a, b) ((vec)_mm256_max_ps((__m256)(a), (__m256)(b)))
+// 1/d from 11 bits and two steps of Newton's method, for 1 ≤ d < 1e38.
+#define RECIPROCAL(d) newton(d, newton(d, (vec)_mm256_rcp_ps((__m256)(d))))
 #include "kernels_body.h"
+#include "kernels_norm_body.h"
 #endif

@@ -10,6 +10,8 @@
 typedef float vec __attribute__((vector_size(LANES * 4)));
 typedef float unaligned_vec __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
 
+typedef int32_t ivec __attribute__((vector_size(LANES * 4)));
+
 #if LANES == 16
 #define SPLAT(x) ((vec){x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x})
 #elif LANES == 8
@@ -18,7 +20,7 @@ typedef float unaligned_vec __attribute__((vector_size(LANES * 4), aligned(4), m
 #define SPLAT(x) ((vec){x, x, x, x})
 #endif
 
-#define LOAD(p) (*(const unaligned_vec *)(p))
+#define LOAD(p) ((vec)(*(const unaligned_vec *)(p)))
 #define STORE(p, v) (*(unaligned_vec *)(p) = (v))
 #define INLINE static inline __attribute__((always_inline)) TARGET
 
@@ -116,17 +118,3 @@ TARGET static void transpose(const float *src, ptrdiff_t src_pitch, int rows, in
   for (int r = 0; r < rows; r++)
     for (int c = r < whole_rows ? whole_cols : 0; c < cols; c++) dst[c * dst_pitch + r] = src[r * src_pitch + c];
 }
-
-const struct kernels NAME = {
-  .name = TITLE,
-  .lanes = LANES,
-#if REGISTERS == 32
-  .vectors = 4,
-  .tile = {0, 8, 8, 8, 6},
-#else
-  .vectors = 2,
-  .tile = {0, 8, 6},
-#endif
-  .product = product,
-  .transpose = transpose,
-};

@@ -11,4 +11,10 @@
 #define TARGET
 #define NAME kernels_generic
 #define TITLE "generic"
+// The lesser and the greater; b if either is NaN.
+#define PICK(m, a, b) ((vec)(((m) & (ivec)(a)) | (~(m) & (ivec)(b))))
+#define LEAST(a, b) PICK((a) < (b), a, b)
+#define GREATEST(a, b) PICK((a) > (b), a, b)
+#define RECIPROCAL(d) (SPLAT(1.0f) / (d))
 #include "kernels_body.h"
+#include "kernels_norm_body.h"

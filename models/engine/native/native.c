@@ -131,8 +131,8 @@ static void *read_attributes(const struct reader *r, struct attributes *a) {
   return NULL;
 }
 
-// read_shape reads and releases info. A rank above MAX_RANK or an open
-// dimension gives the rank −1, which is also an absent operand's.
+// read_shape reads info. A rank above MAX_RANK or an open dimension gives the
+// rank −1, which is also an absent operand's.
 static void *read_shape(Api api, void *info, struct shape *s) {
   size_t rank = 0;
   s->rank = -1;
@@ -143,7 +143,6 @@ static void *read_shape(Api api, void *info, struct shape *s) {
     for (size_t i = 0; !failed && i < rank; i++)
       if (s->dims[i] < 0) s->rank = -1;
   }
-  RELEASE(api, RELEASE_TENSOR_TYPE_AND_SHAPE_INFO, info);
   return failed;
 }
 
@@ -214,7 +213,10 @@ static void *compute(void *kernel, void *context) {
     if (!value) continue;
     failed = CALL(api, GET_TENSOR_MUTABLE_DATA, (void *, void **), value, (void **)&o.input[i]);
     if (!failed) failed = CALL(api, GET_TENSOR_TYPE_AND_SHAPE, (const void *, void **), value, &info);
-    if (!failed) failed = read_shape(api, info, &o.in[i]);
+    if (!failed) {
+      failed = read_shape(api, info, &o.in[i]);
+      RELEASE(api, RELEASE_TENSOR_TYPE_AND_SHAPE_INFO, info);
+    }
     if (failed) return failed;
   }
   char message[MESSAGE];
@@ -248,7 +250,7 @@ static void *infer(const struct custom_op *op, void *context) {
   if (failed) return failed;
   for (int i = 0; i < MAX_INPUTS; i++) o.in[i].rank = -1;
   for (int i = 0; i < operation->inputs && i < (int)count; i++) {
-    void *info = NULL;
+    void *info = NULL;  // the context's own
     failed = CALL(api, SHAPE_INFER_CONTEXT_GET_INPUT_TYPE_SHAPE, (const void *, size_t, void **), context, i, &info);
     if (failed) return failed;
     if (info) failed = read_shape(api, info, &o.in[i]);

@@ -8,6 +8,11 @@
 //	Conv(x, weight, bias?) → y                     kernel_shape strides pads
 //	ConvInputGrad(dy, weight) → dx                 kernel_shape strides pads shape
 //	ConvWeightGrad(x, dy) → dweight                kernel_shape strides pads
+//	GroupNormalization(x, scale, bias) → y, mean?, inv_std_dev?
+//	                                               num_groups epsilon activation
+//	GroupNormalizationGrad(dy, x, scale, bias, mean, inv_std_dev)
+//	    → dx, dscale?, dbias?                      num_groups activation
+//	QuickGeluGrad(dy, x) → dx                      alpha
 //
 // Read operators.c for shape rules, conv.c and conv_weight.c for the
 // algorithms, kernels_body.h for the inner loops, native.c for the door to ORT.

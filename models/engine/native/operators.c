@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "conv.h"
+#include "norm.h"
 
 static int refuse(char *message, const char *text) {
   snprintf(message, MESSAGE, "%s", text);
@@ -92,9 +93,77 @@ static const char *weight_grad_compute(const struct crew *crew, const struct ope
   return conv_weight_grad(crew, &g, o->input[0], o->input[1], o->output[0]);
 }
 
+// norm_of fills g from x [N, C, …], scale [C] and bias [C].
+static int norm_of(const struct attributes *a, const struct shape *x, const struct shape *scale, const struct shape *bias, struct norm *g, char *message) {
+  if (x->rank < 3) return refuse(message, "x is not [N, C, …]");
+  if (a->num_groups < 1 || x->dims[1] % a->num_groups) return refuse(message, "num_groups does not divide the channels of x");
+  if (scale->rank != 1 || scale->dims[0] != x->dims[1] || bias->rank != 1 || bias->dims[0] != x->dims[1]) return refuse(message, "scale or bias is not [channels of x]");
+  if (a->activation[0] && strcmp(a->activation, "silu")) return refuse(message, "activation: want \"\" or \"silu\"");
+  *g = (struct norm){.n = (int)x->dims[0], .channels = (int)x->dims[1], .groups = (int)a->num_groups, .silu = a->activation[0] != 0, .pixels = 1, .epsilon = a->epsilon};
+  for (int i = 2; i < x->rank; i++) g->pixels *= x->dims[i];
+  return 0;
+}
+
+// GroupNormalization(x [N, C, …], scale [C], bias [C])
+// → y, mean [N, G, 1], inv_std_dev [N, G, 1]
+static int norm_shapes(struct operands *o, char *message) {
+  struct norm g;
+  if (norm_of(o->attributes, &o->in[0], &o->in[1], &o->in[2], &g, message)) return -1;
+  o->out[0] = o->in[0];
+  o->out[1] = o->out[2] = (struct shape){3, {g.n, g.groups, 1}};
+  return 0;
+}
+
+static const char *norm_compute(const struct crew *crew, const struct operands *o) {
+  struct norm g;
+  char message[MESSAGE];
+  norm_of(o->attributes, &o->in[0], &o->in[1], &o->in[2], &g, message);
+  return norm_forward(crew, &g, o->input[0], o->input[1], o->input[2], o->output[0], o->output[1], o->output[2]);
+}
+
+static int same(const struct shape *a, const struct shape *b) {
+  return a->rank == b->rank && !memcmp(a->dims, b->dims, a->rank * sizeof *a->dims);
+}
+
+// GroupNormalizationGrad(dy, x, scale [C], bias [C], mean, inv_std_dev [N, G, 1])
+// → dx, dscale [C], dbias [C]
+static int norm_grad_shapes(struct operands *o, char *message) {
+  struct norm g;
+  if (norm_of(o->attributes, &o->in[1], &o->in[2], &o->in[3], &g, message)) return -1;
+  const struct shape stats = {3, {g.n, g.groups, 1}};
+  if (!same(&o->in[0], &o->in[1])) return refuse(message, "dy is not as large as x");
+  if (!same(&o->in[4], &stats) || !same(&o->in[5], &stats)) return refuse(message, "mean or inv_std_dev is not [N, num_groups, 1]");
+  o->out[0] = o->in[1];
+  o->out[1] = o->out[2] = o->in[2];
+  return 0;
+}
+
+static const char *norm_grad_compute(const struct crew *crew, const struct operands *o) {
+  struct norm g;
+  char message[MESSAGE];
+  norm_of(o->attributes, &o->in[1], &o->in[2], &o->in[3], &g, message);
+  return norm_grad(crew, &g, o->input[0], o->input[1], o->input[2], o->input[3], o->input[4], o->input[5], o->output[0], o->output[1], o->output[2]);
+}
+
+// QuickGeluGrad(dy, x) → dx
+static int gelu_grad_shapes(struct operands *o, char *message) {
+  if (!same(&o->in[0], &o->in[1])) return refuse(message, "dy is not as large as x");
+  o->out[0] = o->in[0];
+  return 0;
+}
+
+static const char *gelu_grad_compute(const struct crew *crew, const struct operands *o) {
+  ptrdiff_t n = 1;
+  for (int i = 0; i < o->in[0].rank; i++) n *= o->in[0].dims[i];
+  return gelu_grad(crew, o->input[0], o->input[1], n, o->attributes->alpha, o->output[0]);
+}
+
 const struct operation operations[] = {
   {"Conv", 3, 2, 1, 1, conv_shapes, conv_compute, 0},
   {"ConvInputGrad", 2, 2, 1, 1, input_grad_shapes, input_grad_compute, 0},
   {"ConvWeightGrad", 2, 2, 1, 1, weight_grad_shapes, weight_grad_compute, 0},
+  {"GroupNormalization", 3, 3, 3, 1, norm_shapes, norm_compute, 0},
+  {"GroupNormalizationGrad", 6, 6, 3, 1, norm_grad_shapes, norm_grad_compute, 1},
+  {"QuickGeluGrad", 2, 2, 1, 1, gelu_grad_shapes, gelu_grad_compute, 1},
 };
 const int operation_count = sizeof operations / sizeof *operations;

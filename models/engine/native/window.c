@@ -28,63 +28,74 @@ static int extent(const struct axis *a, int p0, int p1) {
   return axis_base(a, p1 - 1) + last(a) - axis_base(a, p0) - first(a) + 1;
 }
 
-// segment gives the part of one image that begins at row r: its end, and how
-// many window rows it takes.
-static int segment(const struct window *w, int r, int *rows) {
-  const struct axis *y = &w->view->y;
-  const int start = r % y->dest;
-  int end = r - start + y->dest;
-  if (end > w->r1) end = w->r1;
-  *rows = extent(y, start, start + end - r);
-  return end;
+// inside cuts the positions begin…begin+count−1 to those that the source has.
+static void inside(const struct axis *a, int begin, int count, int *before, int *from, int *inner) {
+  *before = begin < 0 ? -begin : 0;
+  *from = begin > 0 ? begin : 0;
+  const int end = begin + count < a->source ? begin + count : a->source;
+  *inner = end > *from ? end - *from : 0;
+  if (!*inner) *before = *from = 0;
 }
 
-struct window window_over(const struct view *v, int r0, int r1) {
-  struct window w = {.view = v, .r0 = r0, .r1 = r1, .width = extent(&v->x, 0, v->x.dest)};
-  for (int r = r0, rows; r < r1; w.height += rows) r = segment(&w, r, &rows);
+size_t window_segments(const struct view *v, int rows) { return (size_t)rows / v->y.dest + 2; }
+
+struct window window_over(const struct view *v, int r0, int r1, struct segment *list) {
+  const struct axis *y = &v->y;
+  struct window w = {.view = v, .r0 = r0, .r1 = r1, .width = extent(&v->x, 0, v->x.dest), .segment = list};
+  inside(&v->x, axis_base(&v->x, 0) + first(&v->x), w.width, &w.lead, &w.skip, &w.columns);
+  for (int r = r0; r < r1; w.segments++) {
+    const int start = r % y->dest, end = r - start + y->dest < r1 ? r - start + y->dest : r1;
+    const int lines = extent(y, start, start + end - r);
+    if (list) {
+      struct segment *s = &list[w.segments];
+      *s = (struct segment){.rows = end - r, .line = w.height, .base = axis_base(y, start) + first(y), .image = r / y->dest};
+      inside(y, s->base, lines, &s->copy_line, &s->source_row, &s->source_rows);
+      s->copy_line += w.height;
+    }
+    w.height += lines;
+    r = end;
+  }
   return w;
 }
 
-static void copy_row(const struct window *w, const float *row, float *dst) {
-  const struct axis *x = &w->view->x;
-  const int begin = axis_base(x, 0) + first(x);  // source column of the window's first
-  const int lead = begin < 0 ? -begin : 0, skip = begin > 0 ? begin : 0;
-  int count = x->source - skip;
-  if (count > w->width - lead) count = w->width - lead;
-  if (count < 0) count = 0;
-  for (int i = 0; i < lead && i < w->width; i++) dst[i] = 0;
-  if (count) memcpy(dst + lead, row + skip, count * sizeof(float));
-  for (int i = lead + count; i < w->width; i++) dst[i] = 0;
+// copy_rows copies rows of n floats. The usual widths are written out, because
+// a call for each row would cost more than the copy.
+static inline void copy_rows(const float *src, int n, int rows, float *dst, int pitch, int source_pitch) {
+#define COPY(bytes) \
+  for (; rows > 0; rows--, src += source_pitch, dst += pitch) memcpy(dst, src, bytes)
+  switch (n) {
+  case 4: COPY(16); break;
+  case 8: COPY(32); break;
+  case 16: COPY(64); break;
+  case 32: COPY(128); break;
+  default: COPY(n * sizeof(float));
+  }
+#undef COPY
 }
 
 void window_copy(const struct window *w, const float *source, int c0, int c1, float *buffer) {
-  const struct axis *y = &w->view->y;
-  const size_t pitch = w->view->x.source, plane = pitch * y->source;
-  for (int c = c0; c < c1; c++) {
-    for (int r = w->r0, rows; r < w->r1;) {
-      const float *image = source + ((size_t)(r / y->dest) * w->view->channels + c) * plane;
-      const int top = axis_base(y, r % y->dest) + first(y);
-      r = segment(w, r, &rows);
-      for (int i = 0; i < rows; i++, buffer += w->width) {
-        if (top + i < 0 || top + i >= y->source) memset(buffer, 0, w->width * sizeof(float));
-        else copy_row(w, image + (top + i) * pitch, buffer);
-      }
+  const int pitch = w->view->x.source;
+  const size_t plane = (size_t)pitch * w->view->y.source;
+  for (int c = c0; c < c1; c++, buffer += (size_t)w->height * w->width) {
+    for (int i = 0; i < w->segments; i++) {
+      const struct segment *s = &w->segment[i];
+      const float *src = source + ((size_t)s->image * w->view->channels + c) * plane + (size_t)s->source_row * pitch + w->skip;
+      copy_rows(src, w->columns, s->source_rows, buffer + (size_t)s->copy_line * w->width + w->lead, w->width, pitch);
     }
   }
 }
 
 void window_pixels(const struct window *w, int32_t *offset) {
   const struct axis *y = &w->view->y, *x = &w->view->x;
-  const int32_t *columns = offset;  // the first row's, whose line is known below
-  int above = 0;
-  for (int start = w->r0, rows, end; start < w->r1; start = end, above += rows) {
-    end = segment(w, start, &rows);
-    const int top = axis_base(y, start % y->dest) + first(y);
-    for (int r = start; r < end; r++, offset += x->dest) {
-      const int line = above + axis_base(y, r % y->dest) - top;
-      for (int X = 0; X < x->dest; X++) {
-        if (r == w->r0) offset[X] = axis_base(x, X) - axis_base(x, 0) - first(x) - first(y) * w->width;
-        else offset[X] = columns[X] + (line + first(y)) * w->width;
+  const int32_t *columns = offset;  // the first row's
+  for (int i = 0, r = w->r0; i < w->segments; i++) {
+    const struct segment *s = &w->segment[i];
+    for (int j = 0; j < s->rows; j++, r++, offset += x->dest) {
+      const int line = s->line + axis_base(y, r % y->dest) - s->base, least = -first(y);  // least: of the first row
+      if (r == w->r0) {
+        for (int X = 0; X < x->dest; X++) offset[X] = least * w->width + axis_base(x, X) - axis_base(x, 0) - first(x);
+      } else {
+        for (int X = 0; X < x->dest; X++) offset[X] = columns[X] + (line - least) * w->width;
       }
     }
   }

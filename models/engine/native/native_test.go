@@ -1,0 +1,216 @@
+package native_test
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"sync"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+	"immiscible/models/engine"
+	"immiscible/models/engine/native"
+	"immiscible/models/onnx"
+)
+
+// levels are the instruction sets that every operator is tested in. The last
+// runs anywhere; a machine without one of the others tests the rest.
+func levels(t *testing.T) []string {
+	t.Cleanup(func() { use(t, "", 0) })
+	var names []string
+	for _, name := range []string{"avx512", "avx2", "generic"} {
+		if native.Use(name, 0) == nil {
+			names = append(names, name)
+		}
+	}
+	t.Log("instruction sets:", names)
+	return names
+}
+
+func use(t testing.TB, name string, workers int) {
+	t.Helper()
+	if err := native.Use(name, workers); err != nil {
+		t.Fatal(err)
+	}
+}
+
+var engines sync.Map // threads → *engine.Engine
+
+func engineOf(t testing.TB, threads int) *engine.Engine {
+	t.Helper()
+	if e, ok := engines.Load(threads); ok {
+		return e.(*engine.Engine)
+	}
+	e, err := engine.Open(context.Background(), engine.Options{Provider: "cpu", Threads: threads})
+	if err != nil {
+		t.Fatal(err)
+	}
+	engines.Store(threads, e)
+	return e
+}
+
+// array is a float32 tensor; a nil *array is an absent optional operand.
+type array struct {
+	shape []int
+	data  []float32
+}
+
+func zeros(shape ...int) *array {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	return &array{shape, make([]float32, n)}
+}
+
+// random draws from a normal distribution; the seed is part of the test.
+func random(seed uint64, shape ...int) *array {
+	a := zeros(shape...)
+	r := rand.New(rand.NewPCG(seed, 7))
+	for i := range a.data {
+		a.data[i] = float32(r.NormFloat64())
+	}
+	return a
+}
+
+func (a *array) dims() []int64 {
+	d := make([]int64, len(a.shape))
+	for i, n := range a.shape {
+		d[i] = int64(n)
+	}
+	return d
+}
+
+// opModel is a graph of one node of the domain. Inputs are named a, b, …,
+// outputs z, y, …
+func opModel(op string, attrs []*onnx.AttributeProto, inputs, outputs []*array) *onnx.ModelProto {
+	node := &onnx.NodeProto{Name: proto.String("node"), OpType: proto.String(op), Domain: proto.String("immiscible"), Attribute: attrs}
+	g := &onnx.GraphProto{Name: proto.String("test"), Node: []*onnx.NodeProto{node}}
+	for i, in := range inputs {
+		if in == nil {
+			node.Input = append(node.Input, "")
+			continue
+		}
+		node.Input = append(node.Input, string(rune('a'+i)))
+		g.Input = append(g.Input, onnx.NewValueInfo(string(rune('a'+i)), onnx.TensorProto_FLOAT, in.dims()))
+	}
+	for i, out := range outputs {
+		if out == nil {
+			node.Output = append(node.Output, "")
+			continue
+		}
+		node.Output = append(node.Output, string(rune('z'-i)))
+		g.Output = append(g.Output, onnx.NewValueInfo(string(rune('z'-i)), onnx.TensorProto_FLOAT, out.dims()))
+	}
+	return &onnx.ModelProto{
+		IrVersion: proto.Int64(8),
+		OpsetImport: []*onnx.OperatorSetIdProto{
+			{Domain: proto.String(""), Version: proto.Int64(18)},
+			{Domain: proto.String("immiscible"), Version: proto.Int64(1)},
+		},
+		Graph: g,
+	}
+}
+
+// tryOp runs one operator; outputs give the shapes, and are not changed.
+func tryOp(t testing.TB, threads int, op string, attrs []*onnx.AttributeProto, inputs, outputs []*array) ([]*array, error) {
+	t.Helper()
+	data, err := onnx.Marshal(opModel(op, attrs, inputs, outputs))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := engineOf(t, threads)
+	tensors := map[string]*engine.Tensor{}
+	for i, in := range inputs {
+		if in == nil {
+			continue
+		}
+		x, err := e.NewTensor(engine.Float32, in.dims()...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer x.Close()
+		if err := x.SetFloat32(in.data); err != nil {
+			t.Fatal(err)
+		}
+		tensors[string(rune('a'+i))] = x
+	}
+	results, err := engine.RunOnce(e, data, tensors)
+	if err != nil {
+		return nil, err
+	}
+	got := make([]*array, len(outputs))
+	for i, out := range outputs {
+		if out != nil {
+			y := results[string(rune('z'-i))]
+			got[i] = &array{out.shape, y.GetFloat32()}
+			y.Close()
+		}
+	}
+	return got, nil
+}
+
+func runOp(t testing.TB, threads int, op string, attrs []*onnx.AttributeProto, inputs, outputs []*array) []*array {
+	t.Helper()
+	got, err := tryOp(t, threads, op, attrs, inputs, outputs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+// tolerance bounds max|Δ| / max|reference| of float32 sums of up to a few
+// thousand terms in any order: their rounding errors add like a random walk,
+// 2⁻²⁴·√n ≈ 4e-6 of a typical term's sum.
+const tolerance = 1e-5
+
+func compare(t testing.TB, what string, got *array, want []float64) {
+	t.Helper()
+	compareWithin(t, what, got, want, tolerance)
+}
+
+func compareWithin(t testing.TB, what string, got *array, want []float64, tolerance float64) {
+	t.Helper()
+	if len(got.data) != len(want) {
+		t.Fatalf("%s: got %d elements, want %d", what, len(got.data), len(want))
+	}
+	var scale, worst float64
+	at := 0
+	for i, w := range want {
+		scale = max(scale, math.Abs(w))
+		if d := math.Abs(float64(got.data[i]) - w); !(d <= worst) {
+			worst, at = d, i
+		}
+	}
+	if !(worst <= tolerance*scale) {
+		t.Errorf("%s: element %d: got %g, want %g (difference %.1e of the largest)", what, at, got.data[at], want[at], worst/scale)
+	}
+}
+
+func equal(t testing.TB, what string, a, b []*array) {
+	t.Helper()
+	for i := range a {
+		for j := range a[i].data {
+			if math.Float32bits(a[i].data[j]) != math.Float32bits(b[i].data[j]) {
+				t.Fatalf("%s: output %d, element %d: got %x and %x, want the same bits", what, i, j, a[i].data[j], b[i].data[j])
+			}
+		}
+	}
+}
+
+// stable runs an operator with 1, 2 and 4 threads and its work cut in several
+// ways, and twice, and wants the same bits each time.
+func stable(t *testing.T, op string, attrs []*onnx.AttributeProto, inputs, outputs []*array) {
+	t.Helper()
+	for _, level := range levels(t) {
+		use(t, level, 1)
+		first := runOp(t, 1, op, attrs, inputs, outputs)
+		for _, threads := range []int{1, 2, 4} {
+			for _, workers := range []int{1, 3, 4, 16} {
+				use(t, level, workers)
+				equal(t, fmt.Sprintf("%s %s, %d threads, %d workers", level, op, threads, workers), first, runOp(t, threads, op, attrs, inputs, outputs))
+			}
+		}
+	}
+}

@@ -1,0 +1,202 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"immiscible/datasets/rng"
+	"immiscible/models"
+	"immiscible/models/engine"
+)
+
+// BenchOptions say which training step is timed.
+type BenchOptions struct {
+	Model      string    // diffusers folder; "": the preset's model
+	Preset     string    // "": the default preset
+	Batch      int       // 0: the preset's micro-batch, 16 for a folder
+	Resolution int       // pixels; 0: the preset's, or the folder's sample_size
+	Threads    int       // 0: as many as there are cores
+	Messages   io.Writer // what the engine has to tell
+}
+
+// StepBench is a model's training step on synthetic images: drawing noise,
+// timesteps and dropout masks, filling the inputs, gradients, norm, update.
+type StepBench struct {
+	Batch, Resolution int
+	Parameters        int
+	Threads           int
+	Library, Provider string // ONNX Runtime's version, and what computes
+	ModelConfig       []byte // the model's config.json
+
+	engine  *engine.Engine
+	subject *subject
+	trainer *trainer
+	pool    *pool
+	updates int
+}
+
+// OpenStepBench builds the model with fresh weights and its sessions. Close it
+// after use.
+func OpenStepBench(ctx context.Context, o BenchOptions) (*StepBench, error) {
+	c, err := o.config()
+	if err != nil {
+		return nil, err
+	}
+	b := &StepBench{Batch: c.Train.MicroBatch, Resolution: c.Data.Resolution, pool: syntheticPool(c)}
+	if err := b.open(ctx, c, o.Messages); err != nil {
+		b.Close()
+		return nil, err
+	}
+	return b, nil
+}
+
+func (b *StepBench) open(ctx context.Context, c Config, messages io.Writer) (err error) {
+	if b.subject, err = openSubject(c); err != nil {
+		return err
+	}
+	if b.ModelConfig, err = b.subject.unet.JSON(); err != nil {
+		return err
+	}
+	if b.engine, err = engine.Open(ctx, engine.Options{Library: c.Runtime.Library, Provider: c.Runtime.Provider, DeviceID: c.Runtime.DeviceID,
+		Threads: c.Runtime.Threads, Log: func(line string) { fmt.Fprintln(messages, line) }}); err != nil {
+		return err
+	}
+	b.Threads, b.Library, b.Provider = b.engine.Threads, b.engine.Version, b.engine.Provider
+	if b.trainer, err = newTrainer(b.engine, c, b.subject); err != nil {
+		return err
+	}
+	b.Parameters, _ = b.trainer.state.Layout.Count()
+	return b.trainer.state.Draw(uint64(c.Train.Seed))
+}
+
+// config is the preset's, with the model, batch and size that are timed.
+func (o BenchOptions) config() (Config, error) {
+	c, err := LoadConfig(o.Preset, "", nil)
+	if err != nil {
+		return c, err
+	}
+	if o.Model != "" {
+		m, err := models.Open(o.Model, "unet")
+		if err != nil {
+			return c, err
+		}
+		defer m.Close()
+		c.Model.Path, c.Model.Init = o.Model, "random"
+		c.Data.Channels, c.Data.NumClasses, c.Data.Resolution = m.UNet.InChannels, 0, m.UNet.SampleSize.H
+		if m.UNet.SampleSize.H != m.UNet.SampleSize.W {
+			c.Data.Resolution = 0 // a square is what a run has
+		}
+		if m.UNet.Conditioning() != "" {
+			c.Data.NumClasses = 1
+		}
+		c.Train.ConditioningDropout, c.Noise.PerClass = 0, false
+		c.Train.MicroBatch = 16
+	}
+	if o.Batch > 0 {
+		c.Train.MicroBatch = o.Batch
+	}
+	c.Train.BatchSize = c.Train.MicroBatch
+	if o.Resolution > 0 {
+		c.Data.Resolution = o.Resolution
+	}
+	if c.Data.Resolution == 0 {
+		return c, fmt.Errorf("%s: its config.json names no square sample_size: want a resolution", o.Model)
+	}
+	c.Runtime.Threads = o.Threads
+	return c, nil
+}
+
+// syntheticPool is a batch of uniform pixels and labels in turn.
+func syntheticPool(c Config) *pool {
+	p := &pool{n: c.Train.BatchSize, dim: c.Data.Channels * c.Data.Resolution * c.Data.Resolution}
+	p.images, p.noise, p.labels = make([]float32, p.n*p.dim), make([]float32, p.n*p.dim), make([]int64, p.n)
+	r := rng.New(uint64(c.Train.Seed), "bench", 0)
+	for i := range p.images {
+		p.images[i] = float32(2*r.Float64() - 1)
+	}
+	for i := range p.labels {
+		p.labels[i] = int64(i % max(1, c.Data.NumClasses))
+	}
+	return p
+}
+
+// Step runs one whole training step and returns the time it took.
+func (b *StepBench) Step(ctx context.Context) (time.Duration, error) {
+	start := time.Now()
+	t, p := b.trainer, b.pool
+	drawNoise(p.noise, uint64(t.config.Train.Seed), p.position, p.n)
+	if err := t.feed.fill(t.step, p, 0, p.n, 1, 1); err != nil {
+		return 0, err
+	}
+	if _, _, err := t.step.Gradients(ctx, true); err != nil {
+		return 0, err
+	}
+	norm, err := t.step.Norm(ctx, 1)
+	if err != nil {
+		return 0, err
+	}
+	b.updates++
+	if err := t.step.Update(ctx, t.scalars(t.config.LR.LearningRate, norm, b.updates)); err != nil {
+		return 0, err
+	}
+	p.position += int64(p.n)
+	return time.Since(start), nil
+}
+
+// Close frees the sessions, the state and the engine.
+func (b *StepBench) Close() {
+	if b.trainer != nil {
+		b.trainer.close()
+	}
+	if b.engine != nil {
+		b.engine.Close()
+	}
+	if b.subject != nil {
+		b.subject.close()
+	}
+}
+
+// Quartiles of a set of times.
+type Quartiles struct {
+	Q1     float64 `json:"q1"`
+	Median float64 `json:"median"`
+	Q3     float64 `json:"q3"`
+}
+
+// QuartilesOf interpolates linearly between the sorted values, as NumPy's
+// percentile does (Hyndman & Fan 1996, definition 7). values has at least one.
+func QuartilesOf(values []float64) Quartiles {
+	sorted := slices.Sorted(slices.Values(values))
+	at := func(q float64) float64 {
+		whole, part := math.Modf(q * float64(len(sorted)-1))
+		i := int(whole)
+		return sorted[i] + part*(sorted[min(i+1, len(sorted)-1)]-sorted[i])
+	}
+	return Quartiles{at(0.25), at(0.5), at(0.75)}
+}
+
+// PeakRSS is the most memory in bytes that this process has had resident, as
+// Linux counts it; 0 where the system does not say.
+func PeakRSS() int64 {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(status), "VmHWM:")
+	fields := strings.Fields(rest)
+	if len(fields) == 0 {
+		return 0
+	}
+	kibibytes, err := strconv.ParseInt(fields[0], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return kibibytes << 10
+}
