@@ -11,6 +11,9 @@ func largestAVX2(x *float32, n int) uint32
 func lowerAVX2(v, c *float32, u float32, n int) uint32
 
 //go:noescape
+func accumulateAVX2(a, c *float32, r, w float32, n int)
+
+//go:noescape
 func min2AVX2(c, v *float32, n int) (u1, u2 float32)
 
 //go:noescape
@@ -36,6 +39,16 @@ func lower(v, c []float32, u float32) uint32 {
 		return lowerGeneric(v, c, u)
 	}
 	return max(lowerAVX2(&v[0], &c[0], u, n), lowerGeneric(v[n:], c[n:], u))
+}
+
+func accumulate(a, c []float32, r, w float32) {
+	n := len(c) &^ 7
+	if !hasAVX2 || n == 0 {
+		accumulateGeneric(a, c, r, w)
+		return
+	}
+	accumulateAVX2(&a[0], &c[0], r, w, n)
+	accumulateGeneric(a[n:], c[n:], r, w)
 }
 
 func min2(c, v []float32) (u1, u2 float32) {

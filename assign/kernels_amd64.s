@@ -65,6 +65,27 @@ lowerLoop:
 	VZEROUPPER
 	RET
 
+// func accumulateAVX2(a, c *float32, r, w float32, n int)
+TEXT ·accumulateAVX2(SB), NOSPLIT, $0-32
+	MOVQ a+0(FP), DI
+	MOVQ c+8(FP), SI
+	VBROADCASTSS r+16(FP), Y14
+	VBROADCASTSS w+20(FP), Y15
+	MOVQ n+24(FP), CX
+
+accumulateLoop:
+	VMOVUPS (SI), Y0
+	VSUBPS Y14, Y0, Y0
+	VMULPS Y15, Y0, Y0
+	VADDPS (DI), Y0, Y0
+	VMOVUPS Y0, (DI)
+	ADDQ $32, SI
+	ADDQ $32, DI
+	SUBQ $8, CX
+	JNZ accumulateLoop
+	VZEROUPPER
+	RET
+
 // MERGE joins the pair (b1, b2) into (a1, a2): the two smallest of four. t is scratch.
 #define MERGE(a1, a2, b1, b2, t) \
 	VMAXPS a1, b1, t   \

@@ -3,6 +3,7 @@
 package assign
 
 func largest(x []float32) uint32                    { return largestGeneric(x) }
+func accumulate(a, c []float32, r, w float32)       { accumulateGeneric(a, c, r, w) }
 func lower(v, c []float32, u float32) uint32        { return lowerGeneric(v, c, u) }
 func min2(c, v []float32) (u1, u2 float32)          { return min2Generic(c, v) }
 func first(c, v []float32, t float32, from int) int { return firstGeneric(c, v, t, from) }

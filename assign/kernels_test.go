@@ -42,6 +42,11 @@ func TestKernels(t *testing.T) {
 			if got, want := minDiff(c, v), minDiffGeneric(c, v); got != want {
 				t.Fatalf("n = %d: minDiff %v, generic %v", n, got, want)
 			}
+			sum, sum2 := slices.Clone(d), slices.Clone(d)
+			accumulate(sum, c, u2, 0.125)
+			if accumulateGeneric(sum2, c, u2, 0.125); !slices.Equal(sum, sum2) {
+				t.Fatalf("n = %d: accumulate %v, generic %v", n, sum, sum2)
+			}
 			d2, pred2, h := slices.Clone(d), slices.Clone(pred), float32(src.Normal())
 			got, want := relax(d, pred, c, v, h, 7), relaxGeneric(d2, pred2, c, v, h, 7)
 			if got != want || !slices.Equal(d, d2) || !slices.Equal(pred, pred2) {

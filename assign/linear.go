@@ -86,8 +86,9 @@ func solve(cost []float32, rows, cols int) (*solver, error) {
 
 // newSolver starts v of a square problem at the minima of the columns after each row has had its own minimum taken
 // off. (Jonker and Volgenant reduce columns only; then rows of large scale or offset set every v, and the solve is
-// up to a hundred times as long.) In a rectangular problem v starts at 0, where the columns that stay free must
-// end. The same pass finds entries that are not finite.
+// up to a hundred times as long.) Where columns differ by offsets, start.go goes over them once more. In a
+// rectangular problem v starts at 0, where the columns that stay free must end. The same pass finds entries that are
+// not finite.
 func newSolver(cost []float32, rows, cols int) (*solver, error) {
 	s := &solver{c: cost, rows: rows, cols: cols,
 		v: make([]float32, cols), rowOf: make([]int32, cols), colOf: make([]int32, rows),
@@ -111,6 +112,8 @@ func newSolver(cost []float32, rows, cols int) (*solver, error) {
 	s.largest = float64(math.Float32frombits(largest))
 	if rows < cols {
 		clear(s.v)
+	} else {
+		s.allowForOffsets()
 	}
 	return s, nil
 }

@@ -26,7 +26,6 @@ type runStart struct {
 // changes nothing.
 func findRun(c Config, o TrainOptions) (runStart, error) {
 	var from runStart
-	configPath := filepath.Join(o.Out, "config.toml")
 	switch o.Resume {
 	case "never":
 		entries, err := os.ReadDir(o.Out)
@@ -45,15 +44,27 @@ func findRun(c Config, o TrainOptions) (runStart, error) {
 			from.path = path
 		}
 	default:
-		from.path = o.Resume
-		configPath = filepath.Join(filepath.Dir(filepath.Clean(o.Resume)), "config.toml")
+		from.path = filepath.Clean(o.Resume)
+		state, err := checkpoint.Read(from.path)
+		if err != nil {
+			return from, err
+		}
+		latest, step, ok, err := checkpoint.Latest(o.Out)
+		switch own := sameFolder(filepath.Dir(from.path), o.Out); {
+		case err != nil:
+			return from, err
+		case ok && !own:
+			from.path = latest // a branch that has begun goes on
+		case ok && step > state.Step:
+			return from, fmt.Errorf("-resume %s: %s is later, and its steps would be done twice: remove it, or name another -out", o.Resume, latest)
+		}
 	}
 	if from.path != "" {
 		state, err := checkpoint.Read(from.path)
 		if err != nil {
 			return from, err
 		}
-		before, err := LoadConfig("", configPath, nil)
+		before, err := LoadConfig("", filepath.Join(filepath.Dir(from.path), "config.toml"), nil)
 		if errors.Is(err, fs.ErrNotExist) {
 			return from, fmt.Errorf("%s has no config.toml beside it, so that nobody can tell whether the run is the same", from.path)
 		}
@@ -68,6 +79,13 @@ func findRun(c Config, o TrainOptions) (runStart, error) {
 	sum := sha256.Sum256([]byte(c.Text()))
 	from.state.ConfigDigest = hex.EncodeToString(sum[:])
 	return from, nil
+}
+
+// sameFolder reports whether two paths lead to one folder.
+func sameFolder(a, b string) bool {
+	x, errA := os.Stat(a)
+	y, errB := os.Stat(b)
+	return errA == nil && errB == nil && os.SameFile(x, y)
 }
 
 // prepare makes the run's folder ready: it sweeps what a killed run left, cuts

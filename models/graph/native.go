@@ -24,6 +24,9 @@ func Native(g *Graph) (*Graph, error) {
 		switch {
 		case !nativeOps[n.Op] && n.Domain == Domain:
 			return b.lower(n, inputs)
+		case n.Op == "ConvTranspose":
+			attrs := append(convAttrs(n).attrs(n.Inputs[1].Shape), intsAttr("shape", n.Outputs[0].Shape))
+			return b.composite("ConvInputGrad", inputs, attrs, shapes(n)...)
 		case n.Op == "QuickGeluGrad":
 			return b.composite(n.Op, inputs[:2], n.Attrs, shapes(n)...)
 		case nativeOps[n.Op]:

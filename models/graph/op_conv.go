@@ -66,8 +66,65 @@ func convGrad(b *Builder, n *Node, dy []*Value) []*Value {
 	return grads
 }
 
-// lowerConvInputGrad: dX[n,c] = Σ_o dY[n,o] ⋆ flip(W)[c,o], after dY has been
-// spread out by the stride, with pads k−1−p. A 1×1 kernel is a plain product.
+// ConvTranspose is the adjoint of Conv with the same attributes: x [N, O, H', W']
+// and w [O, C, kh, kw] to [N, C, h, w], where Conv would map [h, w] to [H', W']
+// (ConvTranspose, since opset 11; one group, no dilation).
+func (b *Builder) ConvTranspose(x, w *Value, a ConvAttrs, h, wd int) *Value {
+	if x.Rank() != 4 || w.Rank() != 4 || x.Dim(1) != w.Dim(0) || x.DType != w.DType {
+		b.fail("ConvTranspose", "x %v, w %v: want [N, O, H, W] and [O, C, kh, kw] of one type", x, w)
+	}
+	size := []int{h, wd}
+	extra := make([]int, 2)
+	for i := range extra {
+		extra[i] = size[i] - (a.stride()*(x.Dim(2+i)-1) + w.Dim(2+i) - a.Pads[i] - a.Pads[i+2])
+		if extra[i] < 0 || extra[i] >= a.stride() {
+			b.fail("ConvTranspose", "x %v with kernel %v, stride %d and pads %v cannot give %d×%d", x.Shape, w.Shape, a.stride(), a.Pads, h, wd)
+		}
+	}
+	attrs := append(a.attrs(w.Shape), intsAttr("output_padding", extra))
+	return b.one("ConvTranspose", []*Value{x, w}, attrs, x.DType, []int{x.Dim(0), w.Dim(1), h, wd})
+}
+
+// Y = Wᵀ-conv X is linear in both: dX is the convolution of dY, and dW that of
+// a convolution with the roles of image and gradient exchanged.
+func convTransposeGrad(b *Builder, n *Node, dy []*Value) []*Value {
+	x, w := n.Inputs[0], n.Inputs[1]
+	a := convAttrs(n)
+	dw := b.composite("ConvWeightGrad", []*Value{dy[0], x}, a.attrs(w.Shape), out{w.DType, w.Shape})[0]
+	return []*Value{b.Conv(dy[0], w, nil, a), dw}
+}
+
+// Upsample2xConv is Conv(Resize2x(x), w) with a 3×3 kernel and pads 1, for w
+// [O, C, 3, 3], as one transposed convolution of stride 2 with 4×4 kernels. Row
+// 2i+p of the doubled image's convolution reads rows of x through
+//
+//	p = 0:  w0·x[i−1] + (w1+w2)·x[i]        p = 1:  (w0+w1)·x[i] + w2·x[i+1]
+//
+// so the transposed kernel's row is v = (w2, w1+w2, w0+w1, w0), and columns
+// alike: 16 numbers that are sums of w's nine, 4 taps a pixel instead of 9, and
+// no doubled image to store.
+func (b *Builder) Upsample2xConv(x, w *Value) *Value {
+	if x.Rank() != 4 || w.Rank() != 4 || x.Dim(1) != w.Dim(1) || w.Dim(2) != 3 || w.Dim(3) != 3 {
+		b.fail("Upsample2xConv", "x %v, w %v: want [N, C, H, W] and [O, C, 3, 3]", x.Shape, w.Shape)
+	}
+	o, c := w.Dim(0), w.Dim(1)
+	rows := [4][3]float32{{0, 0, 1}, {0, 1, 1}, {1, 1, 0}, {1, 0, 0}} // v from (w0, w1, w2)
+	spread := make([]float32, 9*16)
+	for i, vi := range rows {
+		for j, vj := range rows {
+			for k := range 9 {
+				spread[k*16+i*4+j] = vi[k/3] * vj[k%3]
+			}
+		}
+	}
+	v := b.MatMul(b.Reshape(b.Transpose(w, 1, 0, 2, 3), c*o, 9), b.Const(spread, 9, 16))
+	a := ConvAttrs{Stride: 2, Pads: [4]int{1, 1, 1, 1}}
+	return b.ConvTranspose(x, b.Reshape(v, c, o, 4, 4), a, 2*x.Dim(2), 2*x.Dim(3))
+}
+
+// lowerConvInputGrad: dX[n,c] = Σ_o dY[n,o] ⋆ flip(W)[c,o] with pads k−1−p, or
+// a ConvTranspose where a stride would have dY spread out with zeros first. A
+// 1×1 kernel is a plain product.
 func lowerConvInputGrad(b *Builder, n *Node, in []*Value) []*Value {
 	dy, w := in[0], in[1]
 	a, x := convAttrs(n), n.Outputs[0].Shape
@@ -77,7 +134,9 @@ func lowerConvInputGrad(b *Builder, n *Node, in []*Value) []*Value {
 		dx := b.FusedMatMul(b.Reshape(w, o, c), flat, true, false, 1)
 		return []*Value{b.Reshape(dx, x...)}
 	}
-	dy = b.Dilate(b.Dilate(dy, 2, a.stride()), 3, a.stride())
+	if a.stride() > 1 {
+		return []*Value{b.ConvTranspose(dy, w, a, x[2], x[3])}
+	}
 	reversed := make([]int, kh*kw)
 	for i := range reversed {
 		reversed[i] = kh*kw - 1 - i

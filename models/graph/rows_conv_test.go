@@ -41,6 +41,28 @@ func convRows() []row {
 			row{op: "Conv", name: c.name, in: []arg{normal(c.x...), normal(c.w...)}, exact: true,
 				build: one(func(b *graph.Builder, x []*graph.Value) *graph.Value { return b.Conv(x[0], x[1], nil, c.a) })})
 	}
+	for _, c := range []struct {
+		name string
+		x, w []int
+		a    graph.ConvAttrs
+		h, v int
+	}{
+		{"4x4 stride 2 pads 1", []int{2, 3, 3, 4}, []int{3, 2, 4, 4}, graph.ConvAttrs{Stride: 2, Pads: [4]int{1, 1, 1, 1}}, 6, 8},
+		{"3x3 stride 2 pads 1, output_padding", []int{1, 3, 3, 4}, []int{3, 2, 3, 3}, graph.ConvAttrs{Stride: 2, Pads: [4]int{1, 1, 1, 1}}, 6, 7},
+		{"3x3 pads 1", []int{1, 2, 4, 3}, []int{2, 3, 3, 3}, graph.ConvAttrs{Pads: [4]int{1, 1, 1, 1}}, 4, 3},
+		{"2x3 stride 3, four different pads", []int{2, 2, 2, 3}, []int{2, 1, 2, 3}, graph.ConvAttrs{Stride: 3, Pads: [4]int{1, 0, 0, 2}}, 4, 8},
+		{"1x1", []int{1, 2, 2, 2}, []int{2, 3, 1, 1}, graph.ConvAttrs{}, 2, 2},
+	} {
+		list = append(list, row{op: "ConvTranspose", name: c.name, in: []arg{normal(c.x...), normal(c.w...)}, exact: true,
+			build: one(func(b *graph.Builder, x []*graph.Value) *graph.Value {
+				return b.ConvTranspose(x[0], x[1], c.a, c.h, c.v)
+			})})
+	}
+	for _, shape := range [][]int{{1, 1, 1, 1}, {2, 3, 4, 2}, {1, 2, 3, 5}} {
+		w := []int{2, shape[1], 3, 3}
+		list = append(list, row{op: "ConvTranspose", name: fmt.Sprint("Upsample2xConv ", shape), in: []arg{normal(shape...), normal(w...)}, exact: true,
+			build: one(func(b *graph.Builder, x []*graph.Value) *graph.Value { return b.Upsample2xConv(x[0], x[1]) })})
+	}
 	for _, shape := range [][]int{{1, 1, 1, 1}, {2, 3, 4, 2}, {1, 2, 3, 5}} {
 		list = append(list, row{op: "Resize", name: fmt.Sprint(shape), in: []arg{normal(shape...)}, exact: true,
 			build: with1((*graph.Builder).Resize2x)})

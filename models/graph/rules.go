@@ -25,7 +25,7 @@ var rules = map[string]rule{
 	"Sigmoid": sigmoidGrad, "Tanh": tanhGrad, "Erf": erfGrad, "Softplus": softplusGrad, "Relu": reluGrad,
 	"QuickGelu": quickGeluGrad, "Cast": castGrad,
 	"MatMul": matmulGrad, "FusedMatMul": matmulGrad, "Gemm": gemmGrad,
-	"Conv": convGrad, "Resize": resizeGrad,
+	"Conv": convGrad, "ConvTranspose": convTransposeGrad, "Resize": resizeGrad,
 	"LayerNormalization": layerNormalizationGrad, "GroupNormalization": groupNormalizationGrad, "Softmax": softmaxGrad,
 	"ReduceSum": reduceSumGrad, "ReduceMean": reduceMeanGrad, "ReduceSumSquare": reduceSumSquareGrad,
 	"Reshape": reshapeGrad, "Transpose": transposeGrad, "Concat": concatGrad, "Slice": sliceGrad, "Split": splitGrad,

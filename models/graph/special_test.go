@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"immiscible/models/graph"
+	"immiscible/models/graph/refeval"
 )
 
 // Values where differences say nothing: kinks, ties, zeros and the ends of the
@@ -88,6 +89,37 @@ func compareEach(t *testing.T, who string, got, want map[string][]float64) {
 			if y != x && !(math.Abs(y-x) <= 5e-7*max(math.Abs(x), 1e-30)) && !(x == 0 && math.Abs(y) < 1e-30) {
 				t.Errorf("%s: %s is %v, want %v", who, name, got[name], w)
 				break
+			}
+		}
+	}
+}
+
+// Upsample2xConv is Conv after Resize2x, by the evaluator.
+func TestUpsample2xConv(t *testing.T) {
+	for _, c := range []struct{ x, w []int }{
+		{[]int{1, 1, 1, 1}, []int{1, 1, 3, 3}}, {[]int{2, 3, 4, 5}, []int{4, 3, 3, 3}}, {[]int{1, 2, 2, 3}, []int{3, 2, 3, 3}},
+	} {
+		g, err := graph.Build("upsample", func(b *graph.Builder) {
+			x, w := b.Input("x", graph.Float32, c.x...), b.Input("w", graph.Float32, c.w...)
+			b.Output("fused", b.Upsample2xConv(x, w))
+			b.Output("apart", b.Conv(b.Resize2x(x), w, nil, graph.ConvAttrs{Pads: [4]int{1, 1, 1, 1}}))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		inputs := map[string][]float64{}
+		for _, v := range g.Inputs {
+			for i := range v.Numel() {
+				inputs[v.Node.Name] = append(inputs[v.Node.Name], math.Sin(float64(1+i*i)))
+			}
+		}
+		got, err := refeval.Eval(g, inputs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, want := range got["apart"] {
+			if d := math.Abs(got["fused"][i] - want); d > 1e-12 { // sums of a few numbers of size 1 in float64
+				t.Fatalf("x %v, w %v: element %d is %g, want %g", c.x, c.w, i, got["fused"][i], want)
 			}
 		}
 	}

@@ -13,9 +13,14 @@ func Downsample2D(b *graph.Builder, x *graph.Value, padding int) *graph.Value {
 	return Conv2d(b.At("conv"), x, x.Dim(1), 3, graph.ConvAttrs{Stride: 2, Pads: pads})
 }
 
-// Upsample2D doubles height and width by repetition, then convolves 3×3.
+// Upsample2D doubles height and width by repetition, then convolves 3×3; both
+// at once, as a transposed convolution.
 func Upsample2D(b *graph.Builder, x *graph.Value) *graph.Value {
-	return Conv2d(b.At("conv"), b.Resize2x(x), x.Dim(1), 3, graph.ConvAttrs{Pads: [4]int{1, 1, 1, 1}})
+	b = b.At("conv")
+	c := x.Dim(1)
+	init := torchUniform(c * 3 * 3)
+	y := b.Upsample2xConv(x, b.Param("weight", init, c, c, 3, 3))
+	return b.Add(y, b.Reshape(b.Param("bias", init, c), 1, c, 1, 1))
 }
 
 // AvgPool2x averages blocks of 2 by 2 pixels; an odd last row or column is

@@ -179,6 +179,7 @@ func TestTrainRefuses(t *testing.T) {
 		{"another run", tinyTrain(out, "train.max_steps=4", "train.batch_size=16"), 1, "[train] batch_size is 16 now and was 8"},
 		{"another model", tinyTrain(out, "train.max_steps=4", "model.unet.dropout=0.1"), 1, "[model.unet] dropout is 0.1 now and was 0.0"},
 		{"another run by path", append(tinyTrain(filepath.Join(below, "new"), "train.max_steps=4", "train.seed=3"), "-resume", checkpoint), 1, "[train] seed is 3 now and was 0"},
+		{"resume of no step", append(tinyTrain(out, "train.max_steps=4"), "-resume", filepath.Join(out, "checkpoint-9")), 1, "checkpoint-9 is no whole checkpoint"},
 		{"never", append(tinyTrain(out, "train.max_steps=4"), "-resume", "never"), 1, "is not empty and -resume is never"},
 		{"data gone", tinyTrain(out, "train.max_steps=4", "data.source=/none"), 1, "/none"},
 	} {

@@ -119,7 +119,7 @@ func runBench(ctx context.Context, o pipeline.BenchOptions, peerCommand string, 
 	var p *peer
 	if peerCommand != "" {
 		if p, err = startPeer(ctx, peerCommand, b, stderr); err != nil {
-			return nil, err
+			return nil, stoppedOr(ctx, err)
 		}
 		defer p.stop()
 	}
@@ -138,7 +138,7 @@ func runBench(ctx context.Context, o pipeline.BenchOptions, peerCommand string, 
 		other := 0.0
 		if p != nil {
 			if other, err = p.step(); err != nil {
-				return nil, err
+				return nil, stoppedOr(ctx, err)
 			}
 			text += fmt.Sprintf(", peer %.0f ms", other)
 		}
@@ -150,7 +150,7 @@ func runBench(ctx context.Context, o pipeline.BenchOptions, peerCommand string, 
 	r.StepMS, r.PeakRSSMB = pipeline.QuartilesOf(own), float64(pipeline.PeakRSS())/(1<<20)
 	if p != nil {
 		if r.Peer, err = p.finish(); err != nil {
-			return nil, err
+			return nil, stoppedOr(ctx, err)
 		}
 		r.Peer.Command, r.Peer.StepMS = peerCommand, pipeline.QuartilesOf(others)
 		r.Peer.Ratio = r.StepMS.Median / r.Peer.StepMS.Median
@@ -158,6 +158,15 @@ func runBench(ctx context.Context, o pipeline.BenchOptions, peerCommand string, 
 		r.Peer.MemoryRatio = r.PeakRSSMB / r.Peer.PeakRSSMB
 	}
 	return r, nil
+}
+
+// stoppedOr is err, or that the command was stopped: a terminal's Ctrl-C reaches
+// the peer too, whose end is then no failure of its own.
+func stoppedOr(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
 }
 
 // String is the report as a table.

@@ -266,7 +266,8 @@ func TestTrainFromAPath(t *testing.T) {
 	whole := filepath.Join(t.TempDir(), "run")
 	mustCall(t, tinyTrain(whole, "train.max_steps=6", "checkpoint.keep=0")...)
 	out := filepath.Join(t.TempDir(), "branch")
-	mustCall(t, append(tinyTrain(out, "train.max_steps=6", "checkpoint.keep=0"), "-resume", filepath.Join(whole, "checkpoint-4"))...)
+	branch := append(tinyTrain(out, "train.max_steps=6", "checkpoint.keep=0"), "-resume", filepath.Join(whole, "checkpoint-4"))
+	mustCall(t, branch...)
 	want, got := tree(t, filepath.Join(whole, "checkpoint-6")), tree(t, filepath.Join(out, "checkpoint-6"))
 	for path, data := range want {
 		if got[filepath.Join(out, strings.TrimPrefix(path, whole))] != data {
@@ -276,6 +277,14 @@ func TestTrainFromAPath(t *testing.T) {
 	if n := logLines(out); n != 2 {
 		t.Errorf("%d lines of log, want those of steps 5 and 6", n)
 	}
+	// The same command goes on in the branch, which here is done.
+	before := tree(t, out)
+	if _, stderr := mustCall(t, branch...); !strings.Contains(stderr, "nothing to do") || !maps.Equal(before, tree(t, out)) {
+		t.Errorf("the same command again: %s", stderr)
+	}
+	// Within a run, steps that are there already are not done twice.
+	badCall{"back", append(tinyTrain(whole, "train.max_steps=6", "checkpoint.keep=0"), "-resume", filepath.Join(whole, "checkpoint-4")), 1,
+		"checkpoint-6 is later, and its steps would be done twice"}.check(t, whole)
 }
 
 // A dry run says what it would do and does nothing.

@@ -18,6 +18,7 @@
 
 #include "lanes.h"
 #include "window.h"
+#include "winograd.h"
 
 enum {
   STEPS = 80,             // channels × taps of a chunk: 20 KB of weights in 64 lanes
@@ -299,6 +300,7 @@ static const char *spread(struct spread *s, int kh, int kw) {
 }
 
 const char *conv_forward(const struct crew *crew, const struct conv *g, const float *x, const float *weight, const float *bias, float *y) {
+  if (winograd_fits(g, crew->kernels)) return winograd_forward(crew, g, x, weight, bias, y);
   struct spread s = {
     .crew = crew, .source = x, .weight = weight, .bias = bias, .destination = y, .channels = g->c,
     .lanes = lanes_of(crew->kernels, g->o),
@@ -308,6 +310,7 @@ const char *conv_forward(const struct crew *crew, const struct conv *g, const fl
 }
 
 const char *conv_input_grad(const struct crew *crew, const struct conv *g, const float *dy, const float *weight, float *dx) {
+  if (winograd_fits(g, crew->kernels)) return winograd_input_grad(crew, g, dy, weight, dx);
   struct spread s = {
     .crew = crew, .source = dy, .weight = weight, .destination = dx, .channels = g->o, .backward = 1,
     .lanes = lanes_of(crew->kernels, g->c),

@@ -25,6 +25,21 @@ struct kernels {
   // transpose sets dst[c·dstPitch + r] = src[r·srcPitch + c].
   void (*transpose)(const float *src, ptrdiff_t src_pitch, int rows, int cols, float *dst, ptrdiff_t dst_pitch);
 
+  // Winograd's transforms, in winograd.h's terms. Position k of a tile lies
+  // k·position floats after position 0.
+  // split takes a row of n floats apart into those of even and odd index.
+  void (*split)(const float *src, int n, float *even, float *odd);
+  // tiles_in is Bᵀ d B of n cells; it reads and writes whole vectors.
+  void (*tiles_in)(const float *cells, ptrdiff_t plane, ptrdiff_t pitch, int n, float *v, ptrdiff_t position);
+  // weight_in is G g Gᵀ of g [9][width].
+  void (*weight_in)(const float *g, int width, float *u, ptrdiff_t position);
+  // tiles_out is Aᵀ m A + bias (or NULL) of one tile: two pixels [2][width] in
+  // each of two rows.
+  void (*tiles_out)(const float *m, ptrdiff_t position, int width, const float *bias, float *top, float *bottom);
+  // grad_in is G₂ δ G₂ᵀ without the halves, weight_out A₃ᵀ m A₃ with them.
+  void (*grad_in)(const float *top, const float *bottom, int width, float *d, ptrdiff_t position);
+  void (*weight_out)(const float *m, ptrdiff_t position, int width, float *dw);
+
   // The rest is about groups: x is [channels, n], contiguous.
   // moments gives mean and population variance of n floats.
   void (*moments)(const float *x, ptrdiff_t n, float *mean, float *variance);

@@ -14,5 +14,6 @@
 // 1/d from 11 bits and two steps of Newton's method, for 1 ≤ d < 1e38.
 #define RECIPROCAL(d) newton(d, newton(d, (vec)_mm256_rcp_ps((__m256)(d))))
 #include "kernels_body.h"
+#include "kernels_winograd_body.h"
 #include "kernels_norm_body.h"
 #endif

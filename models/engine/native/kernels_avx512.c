@@ -14,5 +14,6 @@
 // 1/d from 14 bits and one step of Newton's method, for 1 ≤ d < 1e38.
 #define RECIPROCAL(d) newton(d, (vec)_mm512_rcp14_ps((__m512)(d)))
 #include "kernels_body.h"
+#include "kernels_winograd_body.h"
 #include "kernels_norm_body.h"
 #endif

@@ -17,4 +17,5 @@
 #define GREATEST(a, b) PICK((a) > (b), a, b)
 #define RECIPROCAL(d) (SPLAT(1.0f) / (d))
 #include "kernels_body.h"
+#include "kernels_winograd_body.h"
 #include "kernels_norm_body.h"

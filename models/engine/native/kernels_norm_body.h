@@ -1,5 +1,5 @@
 // The inner loops of normalisation and activation: one pass over memory each,
-// four independent sums where there is a sum. Included after kernels_body.h.
+// four independent sums where there is a sum. Included last.
 
 // partial_load and partial_store move the first n < LANES floats; what is
 // loaded beyond them is 0.
@@ -173,6 +173,12 @@ const struct kernels NAME = {
 #endif
   .product = product,
   .transpose = transpose,
+  .split = split,
+  .tiles_in = tiles_in,
+  .weight_in = weight_in,
+  .tiles_out = tiles_out,
+  .grad_in = grad_in,
+  .weight_out = weight_out,
   .moments = moments,
   .normalize = normalize,
   .normalize_sums = normalize_sums,

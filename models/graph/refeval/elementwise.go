@@ -25,7 +25,7 @@ var ops = map[string]op{
 	"Where":         where, "Cast": cast, "Identity": unary(func(x float64) float64 { return x }),
 
 	"MatMul": matmul, "FusedMatMul": matmul, "Gemm": gemm,
-	"Conv": conv, "ConvInputGrad": convInputGrad, "ConvWeightGrad": convWeightGrad,
+	"Conv": conv, "ConvTranspose": convInputGrad, "ConvInputGrad": convInputGrad, "ConvWeightGrad": convWeightGrad,
 	"ConvBiasGrad": convBiasGrad, "Resize": resize,
 
 	"LayerNormalization": layerNormalization, "Softmax": softmax,
