@@ -102,16 +102,16 @@ func presetFashionMNIST(c *Config) {
 	c.Noise.PoolSize, c.Noise.PerClass = 512, true
 	c.Train.BatchSize, c.Train.MaxSteps = 64, 1000
 	c.Optimizer.WeightDecay = 0.01
-	c.LR.LearningRate, c.LR.WarmupSteps = 1e-3, 50
+	c.LR.Schedule, c.LR.LearningRate, c.LR.WarmupSteps = "cosine", 2e-3, 50
 	c.Checkpoint.EverySteps, c.Sample.EverySteps = 250, 250
 	c.Sample.Steps = 20
 	maps.Copy(c.Model.UNet, map[string]any{
 		"sample_size": int64(32), "in_channels": int64(1), "out_channels": int64(1),
-		"block_out_channels": []any{int64(32), int64(64), int64(128)},
+		"block_out_channels": []any{int64(16), int64(32), int64(64)},
 		"down_block_types":   presetBlocks("DownBlock2D", "DownBlock2D", "AttnDownBlock2D"),
 		"up_block_types":     presetBlocks("AttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
 		"layers_per_block":   int64(1), "norm_num_groups": int64(8),
-		"num_class_embeds": int64(10),
+		"attention_head_dim": int64(32), "num_class_embeds": int64(10),
 	})
 }
 
