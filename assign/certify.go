@@ -2,9 +2,12 @@ package assign
 
 import "math"
 
-// tolerance is the part of Σ|chosen entries| by which a total may exceed the optimum before it is repaired; a
-// tenth of what Linear promises.
-const tolerance = 1e-7
+// promised is the part of Σ|chosen entries| by which a total may exceed the optimum; above tolerance, a tenth of it,
+// it is repaired.
+const (
+	promised  = 1e-6
+	tolerance = promised / 10
+)
 
 // certify bounds the excess over the optimum: by weak duality it is at most the sum over rows of
 // c[i, colOf[i]] − v[colOf[i]] − u[i], evaluated in float64. A sum above tolerance is repaired in float64.

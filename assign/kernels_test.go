@@ -43,8 +43,8 @@ func TestKernels(t *testing.T) {
 				t.Fatalf("n = %d: minDiff %v, generic %v", n, got, want)
 			}
 			sum, sum2 := slices.Clone(d), slices.Clone(d)
-			accumulate(sum, c, u2, 0.125)
-			if accumulateGeneric(sum2, c, u2, 0.125); !slices.Equal(sum, sum2) {
+			accumulate(sum, c, c[0], 0.125)
+			if accumulateGeneric(sum2, c, c[0], 0.125); !slices.Equal(sum, sum2) {
 				t.Fatalf("n = %d: accumulate %v, generic %v", n, sum, sum2)
 			}
 			d2, pred2, h := slices.Clone(d), slices.Clone(pred), float32(src.Normal())

@@ -54,6 +54,11 @@ func Linear(cost []float32, rows, cols int) (perm []int, err error) {
 	case len(cost)/cols != rows || len(cost)%cols != 0:
 		return nil, fmt.Errorf("assign: cost matrix has %d entries, want %d × %d", len(cost), rows, cols)
 	}
+	if rows == cols && rows >= sparseFrom {
+		if perm, ok, err := sparseLinear(kept(cost, rows), rows, promised/2); ok || err != nil {
+			return perm, err
+		}
+	}
 	s, err := solve(cost, rows, cols)
 	if err != nil {
 		return nil, err

@@ -263,3 +263,33 @@ func BenchmarkLinear(b *testing.B) {
 		})
 	}
 }
+
+// TestLinearOffsets: offsets of columns, which allowForOffsets finds, do not move the optimum. Entries are whole
+// numbers below 2^24, so that the offset matrix is exact.
+func TestLinearOffsets(t *testing.T) {
+	src := assigntest.NewSource(6)
+	for _, n := range []int{64, 65, 200, 333} {
+		plain, offset := make([]float32, n*n), make([]float32, n*n)
+		for j := range n {
+			a := float32(math.Round(1e5 * src.Normal()))
+			for i := range n {
+				plain[i*n+j] = float32(math.Round(1e3 * src.Normal() * float64(1+i%7*i%5)))
+				offset[i*n+j] = plain[i*n+j] + a
+			}
+		}
+		var totals [2]float64
+		for k, cost := range [][]float32{plain, offset} {
+			perm, err := Linear(cost, n, n)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if totals[k], _, err = assigntest.Total(plain, n, n, perm); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// 1e-6 · Σ|chosen entries| of the offset matrix, some n · 1e5.
+		if math.Abs(totals[0]-totals[1]) > assigntest.Excess*float64(n)*1e5 {
+			t.Errorf("n = %d: total %v, with offsets %v", n, totals[0], totals[1])
+		}
+	}
+}

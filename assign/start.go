@@ -20,22 +20,12 @@ func (s *solver) allowForOffsets() {
 		return
 	}
 	offset, _, expected := s.offsets(s.rows / sampled)
-	var mean, square float64
-	for _, a := range offset {
-		mean += float64(a) / float64(s.cols)
-	}
-	for _, a := range offset {
-		square += float64((float64(a) - mean) * (float64(a) - mean))
-	}
-	if !(square > significant*expected*float64(s.cols)) {
+	if !differ(offset, expected) {
 		return
 	}
 	offset, weight, _ := s.offsets(1)
-	for j, a := range offset {
-		offset[j] = float32(float64(a) / weight)
-	}
-	if notFinite(offset) >= 0 {
-		return // an entry that no sample met is out of all proportion
+	if !divide(offset, weight) {
+		return
 	}
 	for j := range s.v {
 		s.v[j] = inf
@@ -47,30 +37,56 @@ func (s *solver) allowForOffsets() {
 	}
 }
 
-// offsets adds up every step-th row by column, in units of the row's deviation, which a sample of its columns tells.
-// The unit is rounded to a power of two. It returns the sums, what to divide them by, and the variance over columns
-// that a sum of independent entries would have.
+// differ reports whether sums of rows vary over columns by more than independent entries would.
+func differ(sum []float32, expected float64) bool {
+	var mean, square float64
+	for _, a := range sum {
+		mean += float64(a) / float64(len(sum))
+	}
+	for _, a := range sum {
+		square += float64((float64(a) - mean) * (float64(a) - mean))
+	}
+	return square > significant*expected*float64(len(sum))
+}
+
+// divide makes offsets of sums. It reports false where an entry that no sample met is out of all proportion.
+func divide(sum []float32, weight float64) bool {
+	for j, a := range sum {
+		sum[j] = float32(float64(a) / weight)
+	}
+	return notFinite(sum) < 0
+}
+
+// offsets adds up every step-th row by column: see weigh. It returns the sums, what to divide them by, and the
+// variance over columns that a sum of independent entries would have.
 func (s *solver) offsets(step int) (sum []float32, weight, expected float64) {
 	sum = make([]float32, s.cols)
 	for i := 0; i < s.rows; i += step {
-		c := s.row(int32(i))
-		var mean, square, k float64
-		for j := 0; j < s.cols; j += s.cols / sampled {
-			mean += float64(c[j])
-			k++
-		}
-		mean /= k
-		for j := 0; j < s.cols; j += s.cols / sampled {
-			square += float64((float64(c[j]) - mean) * (float64(c[j]) - mean))
-		}
-		if square == 0 {
-			continue
-		}
-		_, exponent := math.Frexp(math.Sqrt(square / k))
-		w := math.Ldexp(1, max(-100, -exponent))
-		accumulate(sum, c, float32(mean), float32(w))
+		w, variance := weigh(sum, s.row(int32(i)))
 		weight += w
-		expected += float64(w * w * square / k)
+		expected += variance
 	}
 	return sum, weight, expected
+}
+
+// weigh adds a row, less its mean, to sum in units of its deviation, which a sample of its columns tells. It returns
+// one over the unit, a power of two, and the variance of the row in that unit; 0 where the row does not vary.
+func weigh(sum, row []float32) (w, variance float64) {
+	var mean, square, k float64
+	step := max(1, len(row)/sampled)
+	for j := 0; j < len(row); j += step {
+		mean += float64(row[j])
+		k++
+	}
+	mean /= k
+	for j := 0; j < len(row); j += step {
+		square += float64((float64(row[j]) - mean) * (float64(row[j]) - mean))
+	}
+	if !(square > 0x1p-200) || math.IsInf(square, 0) { // nor where the unit would overflow
+		return 0, 0
+	}
+	_, exponent := math.Frexp(math.Sqrt(square / k))
+	w = math.Ldexp(1, -exponent)
+	accumulate(sum, row, float32(mean), float32(w))
+	return w, float64(w * w * square / k)
 }

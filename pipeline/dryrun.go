@@ -43,7 +43,13 @@ func DryRun(c Config) (*Plan, error) {
 		arenas++
 	}
 	p.StateBytes = 4 * (int64(layout.Total) + arenas*int64(layout.Trained))
-	p.ActivationBytes = lowered.PeakBytes()
+	running := lowered
+	if c.Runtime.Provider != "cuda" { // the graph that the CPU provider gets
+		if running, err = graph.Native(g); err != nil {
+			return nil, err
+		}
+	}
+	p.ActivationBytes = running.PeakBytes()
 	return p, nil
 }
 

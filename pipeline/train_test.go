@@ -152,7 +152,7 @@ func tinySets(source string, sets ...string) []string {
 		"data.source=" + fmt.Sprintf("%q", source), "data.resolution=8", "data.pad=1", "data.crop=random", "data.flip=true", "data.num_classes=4",
 		"noise.pool_size=32", "train.batch_size=8", "train.micro_batch=4", "train.seed=11",
 		"lr.warmup_steps=3", "checkpoint.every_steps=2", "checkpoint.keep=2", "sample.every_steps=4", "sample.steps=2", "sample.per_class=1",
-		"model.unet.sample_size=8", "model.unet.block_out_channels=[8,16]", "model.unet.norm_num_groups=4", "model.unet.num_class_embeds=5",
+		"model.unet.sample_size=8", "model.unet.block_out_channels=[8,16]", "model.unet.norm_num_groups=4", "model.unet.attention_head_dim=8", "lr.schedule=constant_with_warmup", "lr.learning_rate=1e-3", "model.unet.num_class_embeds=5",
 		`model.unet.down_block_types=["DownBlock2D","AttnDownBlock2D"]`, `model.unet.up_block_types=["AttnUpBlock2D","UpBlock2D"]`,
 	}, sets...)
 }

@@ -24,6 +24,8 @@ var doors = []door{
 	{"github.com/parquet-go/parquet-go", "datasets/parquet.go"},
 	{"github.com/schollz/progressbar/v3", "pipeline/runlog"},
 	{"github.com/BurntSushi/toml", "pipeline/config.go"},
+	// The standard library draws no text: axes with numbers need fonts.
+	{"gonum.org/v1/plot", "tools/immiscible/assign_plot.go"},
 	// System calls and terminals are the standard library's overflow.
 	{"golang.org/x/sys", ""},
 	{"golang.org/x/term", ""},

@@ -52,6 +52,7 @@ func commands() []Command {
 		dataFetch(),
 		assignSolve(),
 		assignBench(),
+		assignAnalyze(),
 		benchStep(),
 		version(),
 		help(),

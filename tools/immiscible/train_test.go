@@ -29,7 +29,7 @@ func tinyTrain(out string, more ...string) []string {
 	for _, set := range []string{
 		"data.resolution=8", "data.pad=0", "noise.pool_size=32", "train.batch_size=8", "train.micro_batch=4", "lr.warmup_steps=3",
 		"checkpoint.every_steps=2", "sample.every_steps=0", "sample.steps=2", "sample.per_class=1", "log.tensorboard=false",
-		"model.unet.sample_size=8", "model.unet.block_out_channels=[8,16]", "model.unet.norm_num_groups=4",
+		"model.unet.sample_size=8", "model.unet.block_out_channels=[8,16]", "model.unet.norm_num_groups=4", "model.unet.attention_head_dim=8", "lr.schedule=constant_with_warmup", "lr.learning_rate=1e-3",
 		`model.unet.down_block_types=["DownBlock2D","AttnDownBlock2D"]`, `model.unet.up_block_types=["AttnUpBlock2D","UpBlock2D"]`,
 	} {
 		args = append(args, "-set", set)

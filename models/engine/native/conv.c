@@ -11,12 +11,13 @@
 //     transpose the sums into the destination
 //
 // Every destination element is one chain of multiply-adds over source channels
-// and taps in ascending order that begins with the bias, whatever the tasks.
+// and taps in ascending order that begins with the bias, whatever the tasks;
+// the addend comes last.
 #include "conv.h"
 
 #include <string.h>
 
-#include "lanes.h"
+#include "output.h"
 #include "window.h"
 #include "winograd.h"
 
@@ -43,7 +44,8 @@ struct spread {
   int taps;      // kh·kw
   int backward;
   const float *source, *weight, *bias;
-  float *destination, *packed;
+  struct output output;
+  float *packed;
   int phases;
   struct phase *phase;
   int rows, groups, row_tasks;  // of a task: destination rows, blocks
@@ -105,6 +107,7 @@ struct parts {
   float *window;
   float *sums;
   float *sorted;      // [pixels][lanes], with many phases
+  float *out;         // for output_write
 };
 
 // cut takes the next part of the scratch.
@@ -127,10 +130,12 @@ static size_t split_scratch(const struct spread *s, int r0, int r1, int blocks, 
   const size_t window = cut(&used, (size_t)s->chunk * w.height * w.width);
   const size_t sums = cut(&used, slots * blocks * most);
   const size_t sorted = cut(&used, s->phases > 1 ? pixels * most : 0);
+  const size_t out = cut(&used, OUTPUT_SCRATCH);
   if (scratch) {
     *p = (struct parts){
       .offset = (int32_t *)(scratch + offset), .row = (int32_t *)(scratch + row), .slot = (int32_t *)(scratch + slot),
       .step = (int32_t *)(scratch + step), .segment = (struct segment *)(scratch + segment), .window = scratch + window, .sums = scratch + sums, .sorted = scratch + sorted,
+      .out = scratch + out,
     };
   }
   return used;
@@ -177,11 +182,9 @@ static void finish(const struct spread *s, const struct parts *p, const float *s
     for (int q = 0; q < pixels; q++) memcpy(p->sorted + (size_t)q * width, sums + (size_t)p->slot[q] * width, width * sizeof(float));
     sums = p->sorted;
   }
-  const size_t plane = (size_t)height * columns;
   for (int r = r0, end; r < r1; r = end) {
     end = r - r % height + height < r1 ? r - r % height + height : r1;
-    float *dst = s->destination + ((size_t)(r / height) * s->lanes.channels + lanes_first(&s->lanes, block)) * plane + (size_t)(r % height) * columns;
-    s->crew->kernels->transpose(sums + (size_t)(r - r0) * columns * width, width, (end - r) * columns, lanes_channels(&s->lanes, block), dst, plane);
+    output_write(&s->output, sums + (size_t)(r - r0) * columns * width, block, r / height, (ptrdiff_t)(r % height) * columns, (end - r) * columns, p->out);
   }
 }
 
@@ -226,7 +229,7 @@ static void spread_task(const void *arg, float *scratch, size_t i) {
         const struct phase *phase = &s->phase[f];
         const float *values = s->packed + packed_block(s, b) + (phase->offset * s->channels + (size_t)c * phase->taps) * width;
         kernels->product(p.window, p.row + begin[f], round_up(count[f], kernels->tile[vectors]), p.step + phase->offset * s->chunk,
-                         values, chunk * phase->taps, vectors, sums + (size_t)begin[f] * width);
+                         values, chunk * phase->taps, vectors, 0, sums + (size_t)begin[f] * width);
       }
       sums += (size_t)p.slots * width;
     }
@@ -299,22 +302,22 @@ static const char *spread(struct spread *s, int kh, int kw) {
   return err;
 }
 
-const char *conv_forward(const struct crew *crew, const struct conv *g, const float *x, const float *weight, const float *bias, float *y) {
-  if (winograd_fits(g, crew->kernels)) return winograd_forward(crew, g, x, weight, bias, y);
+const char *conv_forward(const struct crew *crew, const struct conv *g, const float *x, const float *weight, const float *bias, struct addend addend, float *y) {
+  if (winograd_fits(g, crew->kernels)) return winograd_forward(crew, g, x, weight, bias, addend, y);
   struct spread s = {
-    .crew = crew, .source = x, .weight = weight, .bias = bias, .destination = y, .channels = g->c,
-    .lanes = lanes_of(crew->kernels, g->o),
+    .crew = crew, .source = x, .weight = weight, .bias = bias, .channels = g->c, .lanes = lanes_of(crew->kernels, g->o),
     .view = {.n = g->n, .channels = g->c, .y = {g->h, g->oh, g->kh, g->stride_h, g->top, 0}, .x = {g->w, g->ow, g->kw, g->stride_w, g->left, 0}},
   };
+  s.output = (struct output){crew->kernels, s.lanes, (ptrdiff_t)g->oh * g->ow, y, addend};
   return spread(&s, g->kh, g->kw);
 }
 
-const char *conv_input_grad(const struct crew *crew, const struct conv *g, const float *dy, const float *weight, float *dx) {
-  if (winograd_fits(g, crew->kernels)) return winograd_input_grad(crew, g, dy, weight, dx);
+const char *conv_input_grad(const struct crew *crew, const struct conv *g, const float *dy, const float *weight, struct addend addend, float *dx) {
+  if (winograd_fits(g, crew->kernels)) return winograd_input_grad(crew, g, dy, weight, addend, dx);
   struct spread s = {
-    .crew = crew, .source = dy, .weight = weight, .destination = dx, .channels = g->o, .backward = 1,
-    .lanes = lanes_of(crew->kernels, g->c),
+    .crew = crew, .source = dy, .weight = weight, .channels = g->o, .backward = 1, .lanes = lanes_of(crew->kernels, g->c),
     .view = {.n = g->n, .channels = g->o, .y = {g->oh, g->h, g->kh, g->stride_h, g->top, 1}, .x = {g->ow, g->w, g->kw, g->stride_w, g->left, 1}},
   };
+  s.output = (struct output){crew->kernels, s.lanes, (ptrdiff_t)g->h * g->w, dx, addend};
   return spread(&s, g->kh, g->kw);
 }

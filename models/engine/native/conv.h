@@ -11,9 +11,16 @@ struct conv {
   int stride_h, stride_w, top, left;  // what lies below and right of x follows from oh, ow
 };
 
-// Each returns NULL, or what went wrong. bias may be NULL.
-const char *conv_forward(const struct crew *, const struct conv *, const float *x, const float *weight, const float *bias, float *y);
-const char *conv_input_grad(const struct crew *, const struct conv *, const float *dy, const float *weight, float *dx);
-const char *conv_weight_grad(const struct crew *, const struct conv *, const float *x, const float *dy, float *dweight);
+// struct addend is a tensor that is added to the result on its way out. The
+// result may lie over it.
+struct addend {
+  const float *data;  // [n, channels, pixels], or NULL
+  ptrdiff_t pixels;   // of a plane: as many as the result has, or 1 for all
+};
+
+// Each returns NULL, or what went wrong. bias and dbias may be NULL.
+const char *conv_forward(const struct crew *, const struct conv *, const float *x, const float *weight, const float *bias, struct addend, float *y);
+const char *conv_input_grad(const struct crew *, const struct conv *, const float *dy, const float *weight, struct addend, float *dx);
+const char *conv_weight_grad(const struct crew *, const struct conv *, const float *x, const float *dy, float *dweight, float *dbias);
 
 #endif

@@ -100,61 +100,92 @@ func TestConv(t *testing.T) {
 
 // TestConvLarge has every size at which work is cut: several chunks of source
 // channels, blocks of lanes, runs of rows inside an image and across images,
-// and a batch in shares.
+// and a batch in shares; Winograd's tiles and the direct sums.
 func TestConvLarge(t *testing.T) {
 	for _, g := range []geometry{
 		{2, 20, 40, 37, 150, 3, 3, 1, 1, [4]int{1, 1, 1, 1}},
 		{19, 150, 7, 5, 20, 3, 3, 1, 1, [4]int{1, 1, 1, 1}},
 		{9, 130, 9, 8, 70, 1, 1, 1, 1, [4]int{}},
 		{3, 30, 33, 34, 40, 3, 3, 2, 2, [4]int{0, 0, 1, 1}},
+		{2, 270, 5, 6, 280, 3, 3, 1, 1, [4]int{1, 1, 1, 1}},
+		{1, 16, 60, 61, 16, 3, 3, 1, 1, [4]int{0, 2, 2, 0}},
+		{3, 24, 10, 12, 20, 4, 4, 2, 2, [4]int{1, 1, 1, 1}},
 	} {
 		checkConv(t, "best", g, true)
+		checkConv(t, "best", g, false)
 	}
 }
 
-func checkConv(t *testing.T, level string, g geometry, withBias bool) {
+// checkConv runs the three operators with (extras) or without their optional
+// operands.
+func checkConv(t *testing.T, level string, g geometry, extras bool) {
 	t.Helper()
 	oh, ow := g.out()
 	x, weight, dy := random(1, g.n, g.c, g.h, g.w), random(2, g.o, g.c, g.kh, g.kw), random(3, g.n, g.o, oh, ow)
-	inputs := []*array{x, weight}
-	var bias []float32
-	if withBias {
-		inputs = append(inputs, random(4, g.o))
-		bias = inputs[2].data
+	y, dx, dweight := g.reference(x.data, weight.data, nil, dy.data)
+	forward, backward := []*array{x, weight}, []*array{dy, weight}
+	gradients := []*array{weight}
+	if extras {
+		bias, each, every := random(4, g.o), random(5, g.n, g.o, oh, ow), random(6, g.n, g.c, 1, 1)
+		forward, backward = append(forward, bias, each), append(backward, every)
+		gradients = append(gradients, bias)
+		for i := range y {
+			y[i] += float64(bias.data[i/(oh*ow)%g.o]) + float64(each.data[i])
+		}
+		for i := range dx {
+			dx[i] += float64(every.data[i/(g.h*g.w)])
+		}
 	}
-	y, dx, dweight := g.reference(x.data, weight.data, bias, dy.data)
 	what := fmt.Sprintf("%s: %v: ", level, g)
-	compare(t, what+"Conv", runOp(t, 2, "Conv", g.attrs(), inputs, []*array{dy})[0], y)
-	compare(t, what+"ConvInputGrad", runOp(t, 2, "ConvInputGrad", g.inputAttrs(), []*array{dy, weight}, []*array{x})[0], dx)
-	compare(t, what+"ConvWeightGrad", runOp(t, 2, "ConvWeightGrad", g.attrs(), []*array{x, dy}, []*array{weight})[0], dweight)
+	compare(t, what+"Conv", runOp(t, 2, "Conv", g.attrs(), forward, []*array{dy})[0], y)
+	compare(t, what+"ConvInputGrad", runOp(t, 2, "ConvInputGrad", g.inputAttrs(), backward, []*array{x})[0], dx)
+	got := runOp(t, 2, "ConvWeightGrad", g.attrs(), []*array{x, dy}, gradients)
+	compare(t, what+"ConvWeightGrad", got[0], dweight)
+	if extras {
+		dbias := make([]float64, g.o)
+		for i, d := range dy.data {
+			dbias[i/(oh*ow)%g.o] += float64(d)
+		}
+		compare(t, what+"dbias", got[1], dbias)
+	}
 }
 
 func TestConvBits(t *testing.T) {
 	for _, g := range []geometry{
 		{6, 20, 20, 11, 70, 3, 3, 1, 1, [4]int{1, 1, 1, 1}},
+		{4, 10, 20, 21, 70, 3, 3, 1, 1, [4]int{1, 1, 1, 1}},
 		{5, 35, 10, 9, 7, 3, 3, 2, 2, [4]int{0, 0, 1, 1}},
 	} {
 		oh, ow := g.out()
 		x, weight, dy := random(1, g.n, g.c, g.h, g.w), random(2, g.o, g.c, g.kh, g.kw), random(3, g.n, g.o, oh, ow)
-		stable(t, "Conv", g.attrs(), []*array{x, weight}, []*array{dy})
-		stable(t, "ConvInputGrad", g.inputAttrs(), []*array{dy, weight}, []*array{x})
-		stable(t, "ConvWeightGrad", g.attrs(), []*array{x, dy}, []*array{weight})
+		stable(t, "Conv", g.attrs(), []*array{x, weight, random(4, g.o), random(5, g.n, g.o, oh, ow)}, []*array{dy})
+		stable(t, "ConvInputGrad", g.inputAttrs(), []*array{dy, weight, random(6, g.n, g.c, 1, 1)}, []*array{x})
+		stable(t, "ConvWeightGrad", g.attrs(), []*array{x, dy}, []*array{weight, zeros(g.o)})
 	}
 }
 
 // TestConvNaN: wherever the definition multiplies by NaN, the result is NaN.
 func TestConvNaN(t *testing.T) {
-	g := geometry{2, 5, 6, 7, 4, 3, 3, 1, 1, [4]int{1, 1, 1, 1}}
-	oh, ow := g.out()
-	nan := float32(math.NaN())
-	for _, level := range levels(t) {
-		use(t, level, 0)
-		x, weight, dy := random(1, g.n, g.c, g.h, g.w), random(2, g.o, g.c, g.kh, g.kw), random(3, g.n, g.o, oh, ow)
-		x.data[60], weight.data[100], dy.data[77] = nan, nan, nan
-		y, dx, dweight := g.reference(x.data, weight.data, nil, dy.data)
-		keepsNaN(t, level+" Conv", runOp(t, 2, "Conv", g.attrs(), []*array{x, weight}, []*array{dy})[0], y)
-		keepsNaN(t, level+" ConvInputGrad", runOp(t, 2, "ConvInputGrad", g.inputAttrs(), []*array{dy, weight}, []*array{x})[0], dx)
-		keepsNaN(t, level+" ConvWeightGrad", runOp(t, 2, "ConvWeightGrad", g.attrs(), []*array{x, dy}, []*array{weight})[0], dweight)
+	for _, g := range []geometry{
+		{2, 5, 6, 7, 4, 3, 3, 1, 1, [4]int{1, 1, 1, 1}},
+		{2, 20, 6, 7, 18, 3, 3, 1, 1, [4]int{1, 1, 1, 1}},
+		{2, 20, 6, 7, 18, 3, 3, 2, 2, [4]int{1, 1, 1, 1}},
+	} {
+		oh, ow := g.out()
+		nan := float32(math.NaN())
+		for _, level := range levels(t) {
+			use(t, level, 0)
+			x, weight, dy, bias := random(1, g.n, g.c, g.h, g.w), random(2, g.o, g.c, g.kh, g.kw), random(3, g.n, g.o, oh, ow), random(4, g.o)
+			x.data[60], weight.data[100], dy.data[77], bias.data[1] = nan, nan, nan, nan
+			y, dx, dweight := g.reference(x.data, weight.data, bias.data, dy.data)
+			keepsNaN(t, level+" Conv", runOp(t, 2, "Conv", g.attrs(), []*array{x, weight, bias}, []*array{dy})[0], y)
+			keepsNaN(t, level+" ConvInputGrad", runOp(t, 2, "ConvInputGrad", g.inputAttrs(), []*array{dy, weight}, []*array{x})[0], dx)
+			got := runOp(t, 2, "ConvWeightGrad", g.attrs(), []*array{x, dy}, []*array{weight, bias})
+			keepsNaN(t, level+" ConvWeightGrad", got[0], dweight)
+			if o := 77 / (oh * ow) % g.o; !math.IsNaN(float64(got[1].data[o])) {
+				t.Errorf("%s dbias[%d]: got %g, want NaN", level, o, got[1].data[o])
+			}
+		}
 	}
 }
 
@@ -186,6 +217,9 @@ func TestConvRefuses(t *testing.T) {
 	}{
 		{"Conv", g.attrs(), []*array{x, zeros(8, 5, 3, 3)}, y, "weight"},
 		{"Conv", g.attrs(), []*array{x, zeros(8, 4, 3, 3), zeros(7)}, y, "bias"},
+		{"Conv", g.attrs(), []*array{x, zeros(8, 4, 3, 3), nil, zeros(1, 8, 1, 6)}, y, "addend"},
+		{"ConvInputGrad", g.inputAttrs(), []*array{y, zeros(8, 4, 3, 3), zeros(1, 5, 1, 1)}, x, "addend"},
+		{"Conv", []*onnx.AttributeProto{onnx.IntsAttr("kernel_shape", []int64{3, 3}), onnx.IntsAttr("strides", []int64{17, 1})}, []*array{x, zeros(8, 4, 3, 3)}, y, "strides"},
 		{"Conv", g.attrs()[:0], []*array{x, zeros(8, 4, 3, 3)}, y, "weight"},
 		{"ConvInputGrad", g.attrs(), []*array{y, zeros(8, 4, 3, 3)}, x, "weight"},
 		{"ConvWeightGrad", g.attrs(), []*array{x, zeros(1, 8, 5, 6)}, zeros(8, 4, 3, 3), "dy"},

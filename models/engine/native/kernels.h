@@ -8,6 +8,16 @@
 
 enum { MAX_VECTORS = 4, MAX_TILE = 24 };
 
+// One AdamW update's numbers, the same for every element.
+struct adamw_step {
+  float clip;                      // factor of the gradient
+  float mean_rate;                 // 1 − β1
+  float square_keep, square_rate;  // β2, 1 − β2
+  float eps, step;                 // ε·√c2, lr·√c2/c1: p −= step·m/(√v + eps)
+  float keep;                      // 1 − lr·λ
+  float follow;                    // 1 − d, the average's rate
+};
+
 struct kernels {
   const char *name;
   int lanes;                  // floats in a vector
@@ -19,16 +29,22 @@ struct kernels {
   //   acc[r][·] += Σ_k src[row[r] + step[k]] · values[k][·]
   //
   // k ascending, one fused multiply-add a term (two roundings where the
-  // machine has none). rows is a multiple of tile[v].
-  void (*product)(const float *src, const int32_t *row, int rows, const int32_t *step, const float *values, int steps, int v, float *acc);
+  // machine has none). rows is a multiple of tile[v]. If fresh, acc is set, not
+  // added to.
+  void (*product)(const float *src, const int32_t *row, int rows, const int32_t *step, const float *values, int steps, int v, int fresh, float *acc);
 
   // transpose sets dst[c·dstPitch + r] = src[r·srcPitch + c].
   void (*transpose)(const float *src, ptrdiff_t src_pitch, int rows, int cols, float *dst, ptrdiff_t dst_pitch);
 
+  // add_rows adds the sum of n rows of values [n][width] to acc [width].
+  void (*add_rows)(const float *values, int n, int width, float *acc);
+
   // Winograd's transforms, in winograd.h's terms. Position k of a tile lies
   // k·position floats after position 0.
-  // split takes a row of n floats apart into those of even and odd index.
-  void (*split)(const float *src, int n, float *even, float *odd);
+  // split takes rows i0…i1−1 of n floats, the first one at src, apart by the
+  // parity of row and column. Column 0 of row i goes to
+  // even + 2·(i mod 2)·plane + ⌊i/2⌋·pitch, column 1 to that place from odd.
+  void (*split)(const float *src, ptrdiff_t src_pitch, int i0, int i1, int n, float *even, float *odd, ptrdiff_t plane, ptrdiff_t pitch);
   // tiles_in is Bᵀ d B of n cells; it reads and writes whole vectors.
   void (*tiles_in)(const float *cells, ptrdiff_t plane, ptrdiff_t pitch, int n, float *v, ptrdiff_t position);
   // weight_in is G g Gᵀ of g [9][width].
@@ -52,6 +68,10 @@ struct kernels {
   void (*normalize_grad)(const float *dz, const float *x, int channels, ptrdiff_t n, float mean, float r, const float *scale, float by_hat, float by_one, float *dx);
   // dx = dy·(s + αx·s·(1 − s)) for s = σ(αx); dx may be dy.
   void (*gelu_grad)(const float *dy, const float *x, ptrdiff_t n, float alpha, float *dx);
+
+  // adamw takes n elements of params, grads, exp_avg, exp_avg_sq, ema_params to
+  // the new params, exp_avg, exp_avg_sq, ema_params, which may lie over them.
+  void (*adamw)(const struct adamw_step *, ptrdiff_t n, const float *const in[5], float *const out[4]);
 };
 
 extern const struct kernels kernels_generic;

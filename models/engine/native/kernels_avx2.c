@@ -8,6 +8,7 @@
 #define TARGET __attribute__((target("avx2,fma")))
 #define NAME kernels_avx2
 #define TITLE "avx2"
+#define ROOT(x) ((vec)_mm256_sqrt_ps((__m256)(x)))
 // The lesser and the greater; b if either is NaN.
 #define LEAST(a, b) ((vec)_mm256_min_ps((__m256)(a), (__m256)(b)))
 #define GREATEST(a, b) ((vec)_mm256_max_ps((__m256)(a), (__m256)(b)))
@@ -15,5 +16,6 @@
 #define RECIPROCAL(d) newton(d, newton(d, (vec)_mm256_rcp_ps((__m256)(d))))
 #include "kernels_body.h"
 #include "kernels_winograd_body.h"
+#include "kernels_update_body.h"
 #include "kernels_norm_body.h"
 #endif

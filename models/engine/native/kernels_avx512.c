@@ -8,6 +8,7 @@
 #define TARGET __attribute__((target("avx512f,avx512dq,avx512vl,avx512bw,avx2,fma")))
 #define NAME kernels_avx512
 #define TITLE "avx512"
+#define ROOT(x) ((vec)_mm512_sqrt_ps((__m512)(x)))
 // The lesser and the greater; b if either is NaN.
 #define LEAST(a, b) ((vec)_mm512_min_ps((__m512)(a), (__m512)(b)))
 #define GREATEST(a, b) ((vec)_mm512_max_ps((__m512)(a), (__m512)(b)))
@@ -15,5 +16,6 @@
 #define RECIPROCAL(d) newton(d, (vec)_mm512_rcp14_ps((__m512)(d)))
 #include "kernels_body.h"
 #include "kernels_winograd_body.h"
+#include "kernels_update_body.h"
 #include "kernels_norm_body.h"
 #endif

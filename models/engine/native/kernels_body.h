@@ -24,14 +24,28 @@ typedef int32_t ivec __attribute__((vector_size(LANES * 4)));
 #define STORE(p, v) (*(unaligned_vec *)(p) = (v))
 #define INLINE static inline __attribute__((always_inline)) TARGET
 
-INLINE void tile(int rows, int v, const float *src, const int32_t *row, const int32_t *step, const float *values, int steps, float *acc) {
+// partial_load and partial_store move the first n < LANES floats; what is
+// loaded beyond them is 0.
+INLINE vec partial_load(const float *p, ptrdiff_t n) {
+  float part[LANES] = {0};
+  __builtin_memcpy(part, p, n * sizeof(float));
+  return LOAD(part);
+}
+
+INLINE void partial_store(float *p, vec v, ptrdiff_t n) {
+  float part[LANES];
+  STORE(part, v);
+  __builtin_memcpy(p, part, n * sizeof(float));
+}
+
+INLINE void tile(int rows, int v, const float *src, const int32_t *row, const int32_t *step, const float *values, int steps, int fresh, const float *ahead, float *acc) {
   const float *p[8];
   vec a[8][4];
 #pragma GCC unroll 8
   for (int r = 0; r < rows; r++) {
     p[r] = src + row[r];
 #pragma GCC unroll 4
-    for (int j = 0; j < v; j++) a[r][j] = LOAD(acc + (r * v + j) * LANES);
+    for (int j = 0; j < v; j++) a[r][j] = fresh ? SPLAT(0.0f) : LOAD(acc + (r * v + j) * LANES);
   }
   for (int k = 0; k < steps; k++) {
     const ptrdiff_t s = step[k];
@@ -39,6 +53,8 @@ INLINE void tile(int rows, int v, const float *src, const int32_t *row, const in
 #pragma GCC unroll 4
     for (int j = 0; j < v; j++) b[j] = LOAD(values + j * LANES);
     values += v * LANES;
+    __builtin_prefetch(ahead);
+    ahead += 16;
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++) {
       const float x = p[r][s];
@@ -54,10 +70,19 @@ INLINE void tile(int rows, int v, const float *src, const int32_t *row, const in
   }
 }
 
-#define TILES(rows_, v_)                                                                                        \
-  TARGET static void tiles##v_(const float *src, const int32_t *row, int rows, const int32_t *step,              \
-                               const float *values, int steps, float *acc) {                                    \
-    for (int r = 0; r < rows; r += rows_) tile(rows_, v_, src, row + r, step, values, steps, acc + r * v_ * LANES); \
+// Whoever calls product with one chunk of values calls it with the next one
+// soon, and that lies behind this one. While the first tiles compute, they
+// fetch it, a cache line a step; the rest fetch what is there already.
+#define TILES(rows_, v_)                                                                                              \
+  TARGET static void tiles##v_(const float *src, const int32_t *row, int rows, const int32_t *step,                    \
+                               const float *values, int steps, int fresh, float *acc) {                                \
+    const float *ahead = values + (ptrdiff_t)steps * v_ * LANES;                                                       \
+    int lines = (v_ * LANES + 15) / 16;                                                                                \
+    for (int r = 0; r < rows; r += rows_) {                                                                            \
+      if (fresh) tile(rows_, v_, src, row + r, step, values, steps, 1, ahead, acc + r * v_ * LANES);                   \
+      else tile(rows_, v_, src, row + r, step, values, steps, 0, ahead, acc + r * v_ * LANES);                         \
+      ahead = --lines > 0 ? ahead + (ptrdiff_t)steps * 16 : values;                                                    \
+    }                                                                                                                  \
   }
 #if REGISTERS == 32
 TILES(8, 1)
@@ -69,13 +94,13 @@ TILES(8, 1)
 TILES(6, 2)
 #endif
 
-TARGET static void product(const float *src, const int32_t *row, int rows, const int32_t *step, const float *values, int steps, int v, float *acc) {
+TARGET static void product(const float *src, const int32_t *row, int rows, const int32_t *step, const float *values, int steps, int v, int fresh, float *acc) {
   switch (v) {
-  case 1: tiles1(src, row, rows, step, values, steps, acc); break;
-  case 2: tiles2(src, row, rows, step, values, steps, acc); break;
+  case 1: tiles1(src, row, rows, step, values, steps, fresh, acc); break;
+  case 2: tiles2(src, row, rows, step, values, steps, fresh, acc); break;
 #if REGISTERS == 32
-  case 3: tiles3(src, row, rows, step, values, steps, acc); break;
-  case 4: tiles4(src, row, rows, step, values, steps, acc); break;
+  case 3: tiles3(src, row, rows, step, values, steps, fresh, acc); break;
+  case 4: tiles4(src, row, rows, step, values, steps, fresh, acc); break;
 #endif
   }
 }
@@ -117,4 +142,12 @@ TARGET static void transpose(const float *src, ptrdiff_t src_pitch, int rows, in
     for (int r = 0; r < whole_rows; r += 8) block(src + r * src_pitch + c, src_pitch, dst + c * dst_pitch + r, dst_pitch);
   for (int r = 0; r < rows; r++)
     for (int c = r < whole_rows ? whole_cols : 0; c < cols; c++) dst[c * dst_pitch + r] = src[r * src_pitch + c];
+}
+
+TARGET static void add_rows(const float *values, int n, int width, float *acc) {
+  for (int l = 0; l < width; l += LANES) {
+    vec sum = SPLAT(0.0f);
+    for (int i = 0; i < n; i++) sum += LOAD(values + (ptrdiff_t)i * width + l);
+    STORE(acc + l, LOAD(acc + l) + sum);
+  }
 }

@@ -1,3 +1,5 @@
+#include <math.h>
+
 #include "kernels.h"
 
 // Four floats a vector: SSE2, which every amd64 has, NEON, or whatever the
@@ -11,6 +13,7 @@
 #define TARGET
 #define NAME kernels_generic
 #define TITLE "generic"
+#define ROOT(x) ((vec){sqrtf((x)[0]), sqrtf((x)[1]), sqrtf((x)[2]), sqrtf((x)[3])})
 // The lesser and the greater; b if either is NaN.
 #define PICK(m, a, b) ((vec)(((m) & (ivec)(a)) | (~(m) & (ivec)(b))))
 #define LEAST(a, b) PICK((a) < (b), a, b)
@@ -18,4 +21,5 @@
 #define RECIPROCAL(d) (SPLAT(1.0f) / (d))
 #include "kernels_body.h"
 #include "kernels_winograd_body.h"
+#include "kernels_update_body.h"
 #include "kernels_norm_body.h"

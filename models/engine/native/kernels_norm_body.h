@@ -1,20 +1,6 @@
 // The inner loops of normalisation and activation: one pass over memory each,
 // four independent sums where there is a sum. Included last.
 
-// partial_load and partial_store move the first n < LANES floats; what is
-// loaded beyond them is 0.
-INLINE vec partial_load(const float *p, ptrdiff_t n) {
-  float part[LANES] = {0};
-  __builtin_memcpy(part, p, n * sizeof(float));
-  return LOAD(part);
-}
-
-INLINE void partial_store(float *p, vec v, ptrdiff_t n) {
-  float part[LANES];
-  STORE(part, v);
-  __builtin_memcpy(p, part, n * sizeof(float));
-}
-
 // total adds the lanes pairwise.
 INLINE float total(vec v) {
   float part[LANES];
@@ -173,6 +159,7 @@ const struct kernels NAME = {
 #endif
   .product = product,
   .transpose = transpose,
+  .add_rows = add_rows,
   .split = split,
   .tiles_in = tiles_in,
   .weight_in = weight_in,
@@ -184,4 +171,5 @@ const struct kernels NAME = {
   .normalize_sums = normalize_sums,
   .normalize_grad = normalize_grad,
   .gelu_grad = gelu_grad,
+  .adamw = adamw,
 };

@@ -2,19 +2,21 @@
 // differences only, so that a pass costs little more than its stores.
 // Included after kernels_body.h.
 
-// split takes a row apart: even[j] = src[2j], odd[j] = src[2j + 1], n in all.
-TARGET static void split(const float *src, int n, float *even, float *odd) {
+#if defined(__x86_64__) && LANES == 16
+// lanes_mask has the first n of 16 bits.
+#define LANES_MASK(n) ((__mmask16)((n) >= 16 ? 0xffff : (n) > 0 ? (1u << (n)) - 1 : 0))
+#endif
+
+INLINE void split_row(const float *src, int n, float *even, float *odd) {
   int j = 0;
 #if defined(__x86_64__) && LANES == 16
   const __m512i evens = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
   const __m512i odds = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
   for (; 2 * j < n; j += 16) {
     const int left = n - 2 * j;
-    const uint32_t mask = left >= 32 ? 0xffffffff : (1u << left) - 1;
-    const uint32_t low = left >= 32 ? 0xffff : (1u << (left + 1) / 2) - 1, high = left >= 32 ? 0xffff : (1u << left / 2) - 1;
-    const __m512 a = _mm512_maskz_loadu_ps((__mmask16)mask, src + 2 * j), b = _mm512_maskz_loadu_ps((__mmask16)(mask >> 16), src + 2 * j + 16);
-    _mm512_mask_storeu_ps(even + j, (__mmask16)low, _mm512_permutex2var_ps(a, evens, b));
-    _mm512_mask_storeu_ps(odd + j, (__mmask16)high, _mm512_permutex2var_ps(a, odds, b));
+    const __m512 a = _mm512_maskz_loadu_ps(LANES_MASK(left), src + 2 * j), b = _mm512_maskz_loadu_ps(LANES_MASK(left - 16), src + 2 * j + 16);
+    _mm512_mask_storeu_ps(even + j, LANES_MASK((left + 1) / 2), _mm512_permutex2var_ps(a, evens, b));
+    _mm512_mask_storeu_ps(odd + j, LANES_MASK(left / 2), _mm512_permutex2var_ps(a, odds, b));
   }
 #else
 #if defined(__x86_64__) && LANES == 8
@@ -31,6 +33,19 @@ TARGET static void split(const float *src, int n, float *even, float *odd) {
   }
   if (2 * j < n) even[j] = src[2 * j];
 #endif
+}
+
+TARGET static void split(const float *src, ptrdiff_t src_pitch, int i0, int i1, int n, float *even, float *odd, ptrdiff_t plane, ptrdiff_t pitch) {
+  for (int i = i0; i < i1; i++, src += src_pitch) {
+    const ptrdiff_t at = 2 * (i & 1) * plane + (i >> 1) * pitch;
+    switch (n) {
+    case 4: split_row(src, 4, even + at, odd + at); break;
+    case 8: split_row(src, 8, even + at, odd + at); break;
+    case 16: split_row(src, 16, even + at, odd + at); break;
+    case 32: split_row(src, 32, even + at, odd + at); break;
+    default: split_row(src, n, even + at, odd + at);
+    }
+  }
 }
 
 // Bᵀ of one line of four.

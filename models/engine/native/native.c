@@ -282,11 +282,18 @@ static int output_characteristic(const struct custom_op *op, size_t i) { return 
 static int memory(const struct custom_op *op, size_t i) { return (void)op, (void)i, 0; }
 static int one(const struct custom_op *op) { return (void)op, 1; }
 
-static size_t first_inplace(int **in, int **out) {
+// ORT asks without saying of which operator, so there is a function an input.
+static size_t inplace(int input, int **in, int **out) {
   *in = calloc(1, sizeof **in);
   *out = calloc(1, sizeof **out);
-  return *in && *out;
+  if (!*in || !*out) return 0;
+  **in = input;
+  return 1;
 }
+
+static size_t inplace_0(int **in, int **out) { return inplace(0, in, out); }
+static size_t inplace_2(int **in, int **out) { return inplace(2, in, out); }
+static size_t inplace_3(int **in, int **out) { return inplace(3, in, out); }
 
 static void release_inplace(int *in, int *out) {
   free(in);
@@ -318,8 +325,9 @@ static void make_domain(void) {
       .variadic_input_homogeneous = one, .variadic_output_minimum = one, .variadic_output_homogeneous = one,
       .create = create, .compute = compute, .infer = infer, .start_version = one,
     };
-    if (operations[i].inplace) {
-      list[i].op.may_inplace = first_inplace;
+    size_t (*const by_input[])(int **, int **) = {inplace_0, NULL, inplace_2, inplace_3};
+    if (operations[i].inplace != NOWHERE) {
+      list[i].op.may_inplace = by_input[operations[i].inplace];
       list[i].op.release_may_inplace = release_inplace;
     }
     domain_error = text(CALL(shared_api, CUSTOM_OP_DOMAIN_ADD, (void *, const void *), domain, &list[i].op));

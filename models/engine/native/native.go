@@ -3,19 +3,26 @@
 // API. The portable lowering (models/graph) is the reference, and what
 // `export` writes; this one is for speed.
 //
-// The operators, version 1 of the domain, all float32, contiguous, NCHW:
+// The operators, version 1 of the domain, all float32, contiguous, NCHW
+// unless said otherwise:
 //
-//	Conv(x, weight, bias?) → y                     kernel_shape strides pads
-//	ConvInputGrad(dy, weight) → dx                 kernel_shape strides pads shape
-//	ConvWeightGrad(x, dy) → dweight                kernel_shape strides pads
+//	Conv(x, weight, bias?, addend?) → y            kernel_shape strides pads
+//	ConvInputGrad(dy, weight, addend?) → dx        kernel_shape strides pads shape
+//	ConvWeightGrad(x, dy) → dweight, dbias?        kernel_shape strides pads
 //	GroupNormalization(x, scale, bias) → y, mean?, inv_std_dev?
 //	                                               num_groups epsilon activation
 //	GroupNormalizationGrad(dy, x, scale, bias, mean, inv_std_dev)
 //	    → dx, dscale?, dbias?                      num_groups activation
 //	QuickGeluGrad(dy, x) → dx                      alpha
+//	AdamW(params, grads, exp_avg, exp_avg_sq, ema_params, lr, beta1, beta2, eps, weight_decay,
+//	    bias_correction1, bias_correction2, clip_coef, ema_decay)
+//	    → params, exp_avg, exp_avg_sq, ema_params  flat; the outputs may be the inputs' memory
 //
-// Read operators.c for shape rules, conv.c and conv_weight.c for the
-// algorithms, kernels_body.h for the inner loops, native.c for the door to ORT.
+// An addend is added to the result: it has the result's shape, or [N, C, 1, 1].
+//
+// Read operators.c for shape rules, winograd.c and winograd_weight.c for 3 × 3
+// convolutions of stride 1, conv.c and conv_weight.c for the others,
+// kernels_body.h for the inner loops, native.c for the door to ORT.
 //
 // Results do not depend on the number of threads: each output element is
 // computed by one thread in an order that the shapes alone decide. They differ

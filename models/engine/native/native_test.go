@@ -8,7 +8,6 @@ import (
 	"sync"
 	"testing"
 
-	"google.golang.org/protobuf/proto"
 	"immiscible/models/engine"
 	"immiscible/models/engine/native"
 	"immiscible/models/onnx"
@@ -85,8 +84,8 @@ func (a *array) dims() []int64 {
 // opModel is a graph of one node of the domain. Inputs are named a, b, …,
 // outputs z, y, …
 func opModel(op string, attrs []*onnx.AttributeProto, inputs, outputs []*array) *onnx.ModelProto {
-	node := &onnx.NodeProto{Name: proto.String("node"), OpType: proto.String(op), Domain: proto.String("immiscible"), Attribute: attrs}
-	g := &onnx.GraphProto{Name: proto.String("test"), Node: []*onnx.NodeProto{node}}
+	node := &onnx.NodeProto{Name: ptr("node"), OpType: ptr(op), Domain: ptr("immiscible"), Attribute: attrs}
+	g := &onnx.GraphProto{Name: ptr("test"), Node: []*onnx.NodeProto{node}}
 	for i, in := range inputs {
 		if in == nil {
 			node.Input = append(node.Input, "")
@@ -104,19 +103,38 @@ func opModel(op string, attrs []*onnx.AttributeProto, inputs, outputs []*array) 
 		g.Output = append(g.Output, onnx.NewValueInfo(string(rune('z'-i)), onnx.TensorProto_FLOAT, out.dims()))
 	}
 	return &onnx.ModelProto{
-		IrVersion: proto.Int64(8),
+		IrVersion: ptr(int64(8)),
 		OpsetImport: []*onnx.OperatorSetIdProto{
-			{Domain: proto.String(""), Version: proto.Int64(18)},
-			{Domain: proto.String("immiscible"), Version: proto.Int64(1)},
+			{Domain: ptr(""), Version: ptr(int64(18))},
+			{Domain: ptr("immiscible"), Version: ptr(int64(1))},
 		},
 		Graph: g,
 	}
 }
 
+// negated puts a Neg before an operand, so that nobody else needs what the
+// operator reads there, and it may write its result over it.
+func negated(m *onnx.ModelProto, operand int) *onnx.ModelProto {
+	n := m.Graph.Node[0]
+	neg := &onnx.NodeProto{Name: ptr("neg"), OpType: ptr("Neg"), Input: []string{n.Input[operand]}, Output: []string{"negated"}}
+	n.Input[operand] = "negated"
+	m.Graph.Node = append([]*onnx.NodeProto{neg}, n)
+	// A reader behind the operator keeps its output from being the graph's own.
+	last := n.Output[0]
+	n.Output[0] = "inner"
+	m.Graph.Node = append(m.Graph.Node, &onnx.NodeProto{Name: ptr("last"), OpType: ptr("Abs"), Input: []string{"inner"}, Output: []string{last}})
+	return m
+}
+
 // tryOp runs one operator; outputs give the shapes, and are not changed.
 func tryOp(t testing.TB, threads int, op string, attrs []*onnx.AttributeProto, inputs, outputs []*array) ([]*array, error) {
 	t.Helper()
-	data, err := onnx.Marshal(opModel(op, attrs, inputs, outputs))
+	return tryModel(t, threads, opModel(op, attrs, inputs, outputs), inputs, outputs)
+}
+
+func tryModel(t testing.TB, threads int, m *onnx.ModelProto, inputs, outputs []*array) ([]*array, error) {
+	t.Helper()
+	data, err := onnx.Marshal(m)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,5 +230,47 @@ func stable(t *testing.T, op string, attrs []*onnx.AttributeProto, inputs, outpu
 				equal(t, fmt.Sprintf("%s %s, %d threads, %d workers", level, op, threads, workers), first, runOp(t, threads, op, attrs, inputs, outputs))
 			}
 		}
+	}
+}
+
+// ptr is how proto2 spells a field that is set.
+func ptr[T any](x T) *T { return &x }
+
+// TestInplace: an operator may write its result over one of its operands.
+func TestInplace(t *testing.T) {
+	g := geometry{4, 18, 9, 10, 20, 3, 3, 1, 1, [4]int{1, 1, 1, 1}}
+	d := geometry{4, 3, 9, 10, 20, 3, 3, 1, 1, [4]int{1, 1, 1, 1}}
+	group := groupCase{n: 3, channels: 8, groups: 2, pixels: []int{7, 9}, silu: true}
+	x, scale, bias, dy := group.operands()
+	stats := random(7, 3, 2, 1)
+	image, wide := random(1, 4, 18, 9, 10), random(2, 4, 20, 9, 10)
+	for _, c := range []struct {
+		op      string
+		attrs   []*onnx.AttributeProto
+		inputs  []*array
+		operand int
+		outputs []*array
+	}{
+		{"Conv", g.attrs(), []*array{image, random(3, 20, 18, 3, 3), random(9, 20), wide}, 3, []*array{wide}},
+		{"Conv", d.attrs(), []*array{random(8, 4, 3, 9, 10), random(3, 20, 3, 3, 3), nil, wide}, 3, []*array{wide}},
+		{"ConvInputGrad", g.inputAttrs(), []*array{wide, random(3, 20, 18, 3, 3), image}, 2, []*array{image}},
+		{"GroupNormalizationGrad", group.attrs(), []*array{dy, x, scale, bias, stats, stats}, 0, []*array{x, scale, scale}},
+		{"QuickGeluGrad", nil, []*array{dy, x}, 0, []*array{x}},
+	} {
+		inplace, err := tryModel(t, 2, negated(opModel(c.op, c.attrs, c.inputs, c.outputs), c.operand), c.inputs, c.outputs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		minus := zeros(c.inputs[c.operand].shape...)
+		for i, v := range c.inputs[c.operand].data {
+			minus.data[i] = -v
+		}
+		inputs := append([]*array{}, c.inputs...)
+		inputs[c.operand] = minus
+		want := runOp(t, 2, c.op, c.attrs, inputs, c.outputs)
+		for i, v := range want[0].data {
+			want[0].data[i] = float32(math.Abs(float64(v)))
+		}
+		equal(t, c.op, want, inplace)
 	}
 }

@@ -1,10 +1,12 @@
 #include "operators.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "conv.h"
 #include "norm.h"
+#include "update.h"
 
 static int refuse(char *message, const char *text) {
   snprintf(message, MESSAGE, "%s", text);
@@ -18,6 +20,9 @@ static int geometry(const struct attributes *a, const int64_t *x, int64_t o, str
     if (a->pads[i] < 0) return refuse(message, "pads: got a negative one, want 0 or more");
   if (a->kernel_shape[0] < 1 || a->kernel_shape[1] < 1 || a->strides[0] < 1 || a->strides[1] < 1)
     return refuse(message, "kernel_shape and strides: got one below 1, want two positive numbers each");
+  // Tables of taps and phases lie on the stack.
+  if (a->kernel_shape[0] > 32 || a->kernel_shape[1] > 32 || a->strides[0] > 16 || a->strides[1] > 16)
+    return refuse(message, "kernel_shape above 32 or strides above 16: want smaller ones, or the portable Conv");
   if (h < 0 || w < 0) return refuse(message, "the padded image is smaller than the kernel");
   for (int i = 0; i < 4; i++)
     if (x[i] < 1 || x[i] > INT32_MAX) return refuse(message, "an image dimension is not positive");
@@ -44,45 +49,68 @@ static int is_dy(const struct shape *dy, const struct conv *g, char *message) {
   return 0;
 }
 
-// Conv(x [N, C, H, W], weight [O, C, kh, kw], bias [O]?) → y [N, O, H', W']
+// addend_of makes the operand at index the addend of out [N, C, H, W]: it has
+// that shape, or [N, C, 1, 1]; absent is fine.
+static int addend_of(const struct operands *o, int index, const struct shape *out, struct addend *a, char *message) {
+  const struct shape *s = &o->in[index];
+  *a = (struct addend){0};
+  if (s->rank < 0) return 0;
+  const ptrdiff_t pixels = out->dims[2] * out->dims[3];
+  if (s->rank != 4 || s->dims[0] != out->dims[0] || s->dims[1] != out->dims[1]) return refuse(message, "the addend does not have the result's images and channels");
+  if (s->dims[2] == out->dims[2] && s->dims[3] == out->dims[3]) *a = (struct addend){o->input[index], pixels};
+  else if (s->dims[2] == 1 && s->dims[3] == 1) *a = (struct addend){o->input[index], 1};
+  else return refuse(message, "the addend has neither the result's height and width nor 1, 1");
+  return 0;
+}
+
+// Conv(x [N, C, H, W], weight [O, C, kh, kw], bias [O]?, addend?)
+// → y [N, O, H', W']
 static int conv_shapes(struct operands *o, char *message) {
   struct conv g;
   if (o->in[0].rank != 4) return refuse(message, "x is not [N, C, H, W]");
   if (weight_fits(o, 1, o->in[0].dims[1], message) || geometry(o->attributes, o->in[0].dims, o->in[1].dims[0], &g, message)) return -1;
   if (o->in[2].rank >= 0 && (o->in[2].rank != 1 || o->in[2].dims[0] != g.o)) return refuse(message, "the bias is not [out channels]");
   o->out[0] = (struct shape){4, {g.n, g.o, g.oh, g.ow}};
-  return 0;
+  struct addend a;
+  return addend_of(o, 3, &o->out[0], &a, message);
 }
 
 static const char *conv_compute(const struct crew *crew, const struct operands *o) {
   struct conv g;
   char message[MESSAGE];
+  struct addend a;
   geometry(o->attributes, o->in[0].dims, o->in[1].dims[0], &g, message);
-  return conv_forward(crew, &g, o->input[0], o->input[1], o->input[2], o->output[0]);
+  addend_of(o, 3, &o->out[0], &a, message);
+  return conv_forward(crew, &g, o->input[0], o->input[1], o->input[2], a, o->output[0]);
 }
 
-// ConvInputGrad(dy [N, O, H', W'], weight [O, C, kh, kw]) → dx = shape
+// ConvInputGrad(dy [N, O, H', W'], weight [O, C, kh, kw], addend?) → dx = shape
 static int input_grad_shapes(struct operands *o, char *message) {
   struct conv g;
   if (weight_fits(o, 1, o->attributes->shape[1], message)) return -1;
   if (geometry(o->attributes, o->attributes->shape, o->in[1].dims[0], &g, message) || is_dy(&o->in[0], &g, message)) return -1;
   o->out[0] = (struct shape){4, {g.n, g.c, g.h, g.w}};
-  return 0;
+  struct addend a;
+  return addend_of(o, 2, &o->out[0], &a, message);
 }
 
 static const char *input_grad_compute(const struct crew *crew, const struct operands *o) {
   struct conv g;
   char message[MESSAGE];
+  struct addend a;
   geometry(o->attributes, o->attributes->shape, o->in[1].dims[0], &g, message);
-  return conv_input_grad(crew, &g, o->input[0], o->input[1], o->output[0]);
+  addend_of(o, 2, &o->out[0], &a, message);
+  return conv_input_grad(crew, &g, o->input[0], o->input[1], a, o->output[0]);
 }
 
-// ConvWeightGrad(x [N, C, H, W], dy [N, O, H', W']) → dweight [O, C, kh, kw]
+// ConvWeightGrad(x [N, C, H, W], dy [N, O, H', W'])
+// → dweight [O, C, kh, kw], dbias [O]?
 static int weight_grad_shapes(struct operands *o, char *message) {
   struct conv g;
   if (o->in[0].rank != 4 || o->in[1].rank != 4) return refuse(message, "x or dy is not [N, C, H, W]");
   if (geometry(o->attributes, o->in[0].dims, o->in[1].dims[1], &g, message) || is_dy(&o->in[1], &g, message)) return -1;
   o->out[0] = (struct shape){4, {g.o, g.c, g.kh, g.kw}};
+  o->out[1] = (struct shape){1, {g.o}};
   return 0;
 }
 
@@ -90,7 +118,7 @@ static const char *weight_grad_compute(const struct crew *crew, const struct ope
   struct conv g;
   char message[MESSAGE];
   geometry(o->attributes, o->in[0].dims, o->in[1].dims[1], &g, message);
-  return conv_weight_grad(crew, &g, o->input[0], o->input[1], o->output[0]);
+  return conv_weight_grad(crew, &g, o->input[0], o->input[1], o->output[0], o->output[1]);
 }
 
 // norm_of fills g from x [N, C, …], scale [C] and bias [C].
@@ -158,12 +186,39 @@ static const char *gelu_grad_compute(const struct crew *crew, const struct opera
   return gelu_grad(crew, o->input[0], o->input[1], n, o->attributes->alpha, o->output[0]);
 }
 
+// AdamW(params, grads, exp_avg, exp_avg_sq, ema_params [M], lr, beta1, beta2,
+// eps, weight_decay, bias_correction1, bias_correction2, clip_coef, ema_decay [])
+// → params, exp_avg, exp_avg_sq, ema_params [M]: torch.optim.AdamW and diffusers'
+// EMAModel, as pipeline/optim/adamw.go writes them in operators.
+enum { FLAT = 5, LR = FLAT, BETA1, BETA2, EPS, WEIGHT_DECAY, BIAS_CORRECTION1, BIAS_CORRECTION2, CLIP_COEF, EMA_DECAY, ADAMW_INPUTS };
+
+static int adamw_shapes(struct operands *o, char *message) {
+  for (int i = 0; i < FLAT; i++)
+    if (o->in[i].rank != 1 || o->in[i].dims[0] != o->in[0].dims[0]) return refuse(message, "params, grads, exp_avg, exp_avg_sq and ema_params are not all [M]");
+  for (int i = FLAT; i < ADAMW_INPUTS; i++)
+    if (o->in[i].rank != 0) return refuse(message, "lr … ema_decay are not all scalars");
+  for (int i = 0; i < 4; i++) o->out[i] = o->in[0];
+  return 0;
+}
+
+static const char *adamw_compute(const struct crew *crew, const struct operands *o) {
+  float s[ADAMW_INPUTS];
+  for (int i = FLAT; i < ADAMW_INPUTS; i++) s[i] = *o->input[i];
+  const float root = sqrtf(s[BIAS_CORRECTION2]);
+  const struct adamw_step step = {
+    .clip = s[CLIP_COEF], .mean_rate = 1 - s[BETA1], .square_keep = s[BETA2], .square_rate = 1 - s[BETA2], .eps = s[EPS] * root,
+    .step = s[LR] * root / s[BIAS_CORRECTION1], .keep = 1 - s[LR] * s[WEIGHT_DECAY], .follow = 1 - s[EMA_DECAY],
+  };
+  return adamw(crew, &step, o->in[0].dims[0], o->input, o->output);
+}
+
 const struct operation operations[] = {
-  {"Conv", 3, 2, 1, 1, conv_shapes, conv_compute, 0},
-  {"ConvInputGrad", 2, 2, 1, 1, input_grad_shapes, input_grad_compute, 0},
-  {"ConvWeightGrad", 2, 2, 1, 1, weight_grad_shapes, weight_grad_compute, 0},
-  {"GroupNormalization", 3, 3, 3, 1, norm_shapes, norm_compute, 0},
-  {"GroupNormalizationGrad", 6, 6, 3, 1, norm_grad_shapes, norm_grad_compute, 1},
-  {"QuickGeluGrad", 2, 2, 1, 1, gelu_grad_shapes, gelu_grad_compute, 1},
+  {"Conv", 4, 2, 1, 1, conv_shapes, conv_compute, 3},
+  {"ConvInputGrad", 3, 2, 1, 1, input_grad_shapes, input_grad_compute, 2},
+  {"ConvWeightGrad", 2, 2, 2, 1, weight_grad_shapes, weight_grad_compute, NOWHERE},
+  {"GroupNormalization", 3, 3, 3, 1, norm_shapes, norm_compute, NOWHERE},
+  {"GroupNormalizationGrad", 6, 6, 3, 1, norm_grad_shapes, norm_grad_compute, 0},
+  {"QuickGeluGrad", 2, 2, 1, 1, gelu_grad_shapes, gelu_grad_compute, 0},
+  {"AdamW", ADAMW_INPUTS, ADAMW_INPUTS, 4, 4, adamw_shapes, adamw_compute, 0},
 };
 const int operation_count = sizeof operations / sizeof *operations;

@@ -7,7 +7,7 @@
 
 #include "crew.h"
 
-enum { MAX_RANK = 8, MAX_INPUTS = 8, MAX_OUTPUTS = 4, MESSAGE = 256 };
+enum { MAX_RANK = 8, MAX_INPUTS = 16, MAX_OUTPUTS = 4, MESSAGE = 256, NOWHERE = -1 };
 
 struct shape {
   int rank;
@@ -41,7 +41,7 @@ struct operation {
   int (*shapes)(struct operands *o, char *message);
   // compute returns NULL, or what went wrong.
   const char *(*compute)(const struct crew *, const struct operands *);
-  // inplace: output 0 may be written over input 0.
+  // inplace: the input that output 0 may be written over, or NOWHERE.
   int inplace;
 };
 

@@ -14,16 +14,22 @@ struct weight_sums {
   int shares;
   int swapped;         // lanes are input channels, the others output channels
   const struct crew *crew;
-  float *partial, *dweight;
+  float *partial, *bias_partial;  // [shares][lanes]
+  float *dweight, *dbias;         // dbias may be NULL
 };
 
-// weight_sums_floats is the size of partial.
-size_t weight_sums_floats(const struct weight_sums *);
+// weight_sums_alloc makes room for the sums; weight_sums_free gives it back.
+const char *weight_sums_alloc(struct weight_sums *);
+void weight_sums_free(struct weight_sums *);
 // weight_sums_rows is channels × taps of a range, and what tiles write beyond.
 size_t weight_sums_rows(const struct weight_sums *);
 // weight_sums_at is where the sums [rows][lanes of the block] of one part are.
 float *weight_sums_at(const struct weight_sums *, int share, int range, int block);
-// weight_sums_finish adds the shares in order and writes dweight [O, C, kh, kw].
+// weight_sums_bias adds n rows of dy's values [n][lanes of the block] to dbias,
+// if this is the range that does so.
+void weight_sums_bias(const struct weight_sums *, int share, int range, int block, const float *values, int n);
+// weight_sums_finish adds the shares in order and writes dweight [O, C, kh, kw]
+// and dbias [O].
 const char *weight_sums_finish(const struct weight_sums *);
 
 #endif

@@ -10,12 +10,12 @@
 
 #include <string.h>
 
-#include "lanes.h"
+#include "output.h"
 
 enum {
   STEPS = 80,              // channels of a product: 20 KB of weights in 64 lanes
   CHANNELS = 256,          // of a chunk at most
-  INPUTS = 256 * 1024,     // floats of v
+  CACHED = 320 * 1024,     // floats of v and m
   MOST_TILES = 512,
   FEWEST_TILES = 48,       // not split below: each task reads all weights
   PADDING = 24,            // rows of a product's tile, of any width, divide this
@@ -28,7 +28,8 @@ struct filter {
   struct lanes lanes;
   int turned;  // dx: weight is [source][dest][3][3], to be turned round
   const float *source, *weight, *bias;
-  float *destination, *packed;
+  struct output output;
+  float *packed;
   int rows, row_tasks, group;  // tile rows and blocks of a task
   int chunk;
 };
@@ -65,7 +66,7 @@ static void pack_task(const void *arg, float *scratch, size_t i) {
 // A task's scratch, cut into its parts.
 struct parts {
   size_t total;
-  size_t cell, step, planes, v, m, pixels, bias;  // where each begins
+  size_t cell, step, planes, v, m, pixels, bias, out;  // where each begins
   ptrdiff_t pitch, position, m_position;
 };
 
@@ -73,9 +74,10 @@ static struct parts parts_of(const struct filter *f, int t0, int t1) {
   const struct cells c = cells_over(&f->tiling, t0, t1);
   const int tiles = round_up((t1 - t0) * f->tiling.columns, PADDING), most = f->crew->kernels->vectors * f->lanes.vector;
   struct parts p = {0};
-  // Channels 16·odd floats apart fall on different sets of the nearest cache.
-  p.pitch = round_up(c.count, 32) + 16;
-  p.position = p.pitch * f->chunk;
+  // An odd pitch spreads channels over the sets of the nearest cache. What the
+  // transform writes beyond a channel's cells, the next channel overwrites.
+  p.pitch = round_up(c.count, 16);
+  p.position = p.pitch * f->chunk + 16;
   p.m_position = (ptrdiff_t)tiles * most;
   size_t at = 0;
   p.cell = at, at += align16(tiles);
@@ -85,29 +87,30 @@ static struct parts parts_of(const struct filter *f, int t0, int t1) {
   p.m = at, at += align16(POSITIONS * (size_t)p.m_position * (f->chunk < f->tiling.channels ? f->group : 1));
   p.pixels = at, at += align16(4 * (size_t)f->tiling.columns * most);
   p.bias = at, at += align16(most);
+  p.out = at, at += OUTPUT_SCRATCH;
   p.total = at;
   return p;
 }
 
 // finish takes one block from m to the destination.
-static void finish(const struct filter *f, const float *m, ptrdiff_t position, int t0, int t1, int block, float *pixels, float *bias) {
+static void finish(const struct filter *f, const struct parts *p, float *scratch, const float *m, int t0, int t1, int block) {
   const struct tiling *g = &f->tiling;
-  const struct kernels *k = f->crew->kernels;
-  const int width = lanes_width(&f->lanes, block), used = lanes_channels(&f->lanes, block), first = lanes_first(&f->lanes, block);
-  const size_t area = (size_t)g->dest_h * g->dest_w;
-  if (f->bias) {
+  const int width = lanes_width(&f->lanes, block);
+  float *pixels = scratch + p->pixels, *bias = f->bias ? scratch + p->bias : NULL;
+  if (bias) {
     memset(bias, 0, width * sizeof(float));
-    memcpy(bias, f->bias + first, used * sizeof(float));
+    memcpy(bias, f->bias + lanes_first(&f->lanes, block), lanes_channels(&f->lanes, block) * sizeof(float));
   }
   const size_t line = 2 * (size_t)g->columns * width;  // of pixels
   for (int t = t0; t < t1; t++) {
-    for (int x = 0; x < g->columns; x++, m += width) k->tiles_out(m, position, width, f->bias ? bias : NULL, pixels + 2 * x * width, pixels + line + 2 * x * width);
+    for (int x = 0; x < g->columns; x++, m += width)
+      f->crew->kernels->tiles_out(m, p->m_position, width, bias, pixels + 2 * x * width, pixels + line + 2 * x * width);
     const int y = 2 * (t % g->rows), rows = g->dest_h - y < 2 ? 1 : 2;
-    float *dst = f->destination + ((size_t)(t / g->rows) * f->lanes.channels + first) * area + (size_t)y * g->dest_w;
+    const ptrdiff_t first = (ptrdiff_t)y * g->dest_w;
     if (g->dest_w % 2 == 0) {
-      k->transpose(pixels, width, rows * g->dest_w, used, dst, area);
+      output_write(&f->output, pixels, block, t / g->rows, first, rows * g->dest_w, scratch + p->out);
     } else {
-      for (int r = 0; r < rows; r++) k->transpose(pixels + r * line, width, g->dest_w, used, dst + r * g->dest_w, area);
+      for (int r = 0; r < rows; r++) output_write(&f->output, pixels + r * line, block, t / g->rows, first + r * g->dest_w, g->dest_w, scratch + p->out);
     }
   }
 }
@@ -138,13 +141,12 @@ static void filter_task(const void *arg, float *scratch, size_t i) {
       for (int q = 0; q < POSITIONS; q++) {
         float *sums = m + q * p.m_position;
         const float *values = packed_block(f, b) + ((size_t)q * g->channels + c0) * width;
-        if (c0 == 0) memset(sums, 0, (size_t)rows * width * sizeof(float));
         for (int c = c0; c < c1; c += STEPS) {
           const int n = c + STEPS < c1 ? STEPS : c1 - c;
-          k->product(v + q * p.position, cell, rows, step + (c - c0), values + (size_t)(c - c0) * width, n, vectors, sums);
+          k->product(v + q * p.position, cell, rows, step + (c - c0), values + (size_t)(c - c0) * width, n, vectors, c == 0, sums);
         }
       }
-      if (c1 == g->channels) finish(f, m, p.m_position, t0, t1, b, scratch + p.pixels, scratch + p.bias);
+      if (c1 == g->channels) finish(f, &p, scratch, m, t0, t1, b);
     }
   }
 }
@@ -152,9 +154,10 @@ static void filter_task(const void *arg, float *scratch, size_t i) {
 // plan chooses the size of a task.
 static void plan(struct filter *f) {
   const struct tiling *g = &f->tiling;
-  const int wanted = 4 * f->crew->workers, all = g->n * g->rows;
+  const int wanted = 2 * f->crew->workers, all = g->n * g->rows;
   f->chunk = g->channels < CHANNELS ? g->channels : CHANNELS;
-  int tiles = INPUTS / (POSITIONS * f->chunk);
+  // v has a quarter more cells than there are tiles.
+  int tiles = CACHED / POSITIONS / (f->chunk * 5 / 4 + f->crew->kernels->vectors * f->lanes.vector);
   if (tiles > MOST_TILES) tiles = MOST_TILES;
   f->group = f->chunk < g->channels ? 2 : f->lanes.blocks;
   if (f->group > f->lanes.blocks) f->group = f->lanes.blocks;
@@ -195,12 +198,14 @@ static const char *filter(struct filter *f) {
   return err;
 }
 
-const char *winograd_forward(const struct crew *crew, const struct conv *g, const float *x, const float *weight, const float *bias, float *y) {
-  struct filter f = {.crew = crew, .tiling = tiling_forward(g), .lanes = lanes_of(crew->kernels, g->o), .source = x, .weight = weight, .bias = bias, .destination = y};
+const char *winograd_forward(const struct crew *crew, const struct conv *g, const float *x, const float *weight, const float *bias, struct addend addend, float *y) {
+  struct filter f = {.crew = crew, .tiling = tiling_forward(g), .lanes = lanes_of(crew->kernels, g->o), .source = x, .weight = weight, .bias = bias};
+  f.output = (struct output){crew->kernels, f.lanes, (ptrdiff_t)g->oh * g->ow, y, addend};
   return filter(&f);
 }
 
-const char *winograd_input_grad(const struct crew *crew, const struct conv *g, const float *dy, const float *weight, float *dx) {
-  struct filter f = {.crew = crew, .tiling = tiling_backward(g), .lanes = lanes_of(crew->kernels, g->c), .turned = 1, .source = dy, .weight = weight, .destination = dx};
+const char *winograd_input_grad(const struct crew *crew, const struct conv *g, const float *dy, const float *weight, struct addend addend, float *dx) {
+  struct filter f = {.crew = crew, .tiling = tiling_backward(g), .lanes = lanes_of(crew->kernels, g->c), .turned = 1, .source = dy, .weight = weight};
+  f.output = (struct output){crew->kernels, f.lanes, (ptrdiff_t)g->h * g->w, dx, addend};
   return filter(&f);
 }

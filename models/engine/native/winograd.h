@@ -56,8 +56,8 @@ void cells_transform(const struct cells *, const struct kernels *, const float *
 
 // winograd_fits says whether these functions compute g, and faster.
 int winograd_fits(const struct conv *g, const struct kernels *);
-const char *winograd_forward(const struct crew *, const struct conv *, const float *x, const float *weight, const float *bias, float *y);
-const char *winograd_input_grad(const struct crew *, const struct conv *, const float *dy, const float *weight, float *dx);
-const char *winograd_weight_grad(const struct crew *, const struct conv *, const float *x, const float *dy, float *dweight);
+const char *winograd_forward(const struct crew *, const struct conv *, const float *x, const float *weight, const float *bias, struct addend, float *y);
+const char *winograd_input_grad(const struct crew *, const struct conv *, const float *dy, const float *weight, struct addend, float *dx);
+const char *winograd_weight_grad(const struct crew *, const struct conv *, const float *x, const float *dy, float *dweight, float *dbias);
 
 #endif

@@ -50,14 +50,17 @@ void cells_transform(const struct cells *c, const struct kernels *k, const float
     for (int t = c->t0, line = 0; t < c->t1; line++) {
       const int start = t, end = image_end(c, t);
       const float *image = source + ((size_t)(t / g->rows) * g->channels + channel) * area;
-      const int first = 2 * (start % g->rows) + g->y0;
-      for (int i = 0; i < 2 * (end - start + 1); i++) {
-        const int y = first + i;
-        if (y < 0 || y >= g->source_h || n <= 0) continue;
-        float *even = planes + 2 * (i & 1) * plane + (line + i / 2) * c->pitch + before / 2, *odd = even + plane;
-        const float *row = image + (size_t)y * g->source_w + from;
-        if (before & 1) k->split(row, n, odd, even + 1);
-        else k->split(row, n, even, odd);
+      const int first = 2 * (start % g->rows) + g->y0;  // source row of the first line
+      int i0 = first < 0 ? -first : 0, i1 = 2 * (end - start + 1);
+      if (i1 > g->source_h - first) i1 = g->source_h - first;
+      if (i0 < i1 && n > 0) {
+        const float *rows = image + (size_t)(first + i0) * g->source_w + from;
+        float *even = planes + line * c->pitch + before / 2, *odd = even + plane;
+        if (before & 1) k->split(rows, g->source_w, i0, i1, n, odd, even + 1, plane, c->pitch);
+        else k->split(rows, g->source_w, i0, i1, n, even, odd, plane, c->pitch);
+        // The next channel's rows lie in another page, where no hardware looks.
+        if (channel + 1 < c1)
+          for (ptrdiff_t at = 0; at < (ptrdiff_t)(i1 - i0) * g->source_w; at += 16) __builtin_prefetch(rows + area + at);
       }
       line += end - start;
       t = end;

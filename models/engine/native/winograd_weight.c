@@ -50,8 +50,8 @@ static struct parts parts_of(const struct weight_grad *w) {
   const struct tiling *g = &w->tiling;
   const int lines = w->run + w->run / g->rows + 2, most = w->sums.crew->kernels->vectors * w->sums.lanes.vector;
   const int count = lines * (g->columns + 1), tiles = w->run * g->columns;
-  struct parts p = {.pitch = round_up(count, 32) + 16};
-  p.position = p.pitch * w->sums.range;
+  struct parts p = {.pitch = round_up(count, 16)};  // as in winograd.c
+  p.position = p.pitch * w->sums.range + 16;
   p.d_position = (ptrdiff_t)tiles * most;
   p.m_position = (ptrdiff_t)round_up(w->sums.range, PADDING) * most;
   size_t at = 0;
@@ -102,7 +102,6 @@ static void weight_task(const void *arg, float *scratch, size_t i) {
   float *planes = scratch + p.planes, *v = scratch + p.v, *d = scratch + p.d, *m = scratch + p.m;
 
   for (int c = 0; c < round_up(c1 - c0, PADDING); c++) row[c] = (int32_t)((c < c1 - c0 ? c : 0) * p.pitch);
-  memset(m, 0, POSITIONS * (size_t)p.m_position * w->group * sizeof(float));
   for (int t0 = begin; t0 < end; t0 += w->run) {
     const int t1 = t0 + w->run < end ? t0 + w->run : end;
     const struct cells cells = cells_over(g, t0, t1);
@@ -112,10 +111,12 @@ static void weight_task(const void *arg, float *scratch, size_t i) {
     for (int b = b0; b < b1; b++) {
       const int vectors = lanes_vectors(&s->lanes, b), width = lanes_width(&s->lanes, b), rows = round_up(c1 - c0, k->tile[vectors]);
       grad_tiles(w, t0, t1, b, scratch + p.pixels, d, p.d_position);
+      // Position (1, 1) is the sum of a tile's four gradients.
+      weight_sums_bias(s, share, range, b, d + 5 * p.d_position, tiles);
       for (int q = 0; q < POSITIONS; q++) {
         for (int t = 0; t < tiles; t += STEPS) {
           const int n = t + STEPS < tiles ? STEPS : tiles - t;
-          k->product(v + q * p.position, row, rows, cell + t, d + q * p.d_position + (size_t)t * width, n, vectors,
+          k->product(v + q * p.position, row, rows, cell + t, d + q * p.d_position + (size_t)t * width, n, vectors, t0 == begin && t == 0,
                      m + ((b - b0) * POSITIONS + q) * p.m_position);
         }
       }
@@ -147,17 +148,17 @@ static void plan(struct weight_grad *w) {
   if (w->run > most) w->run = most;
 }
 
-const char *winograd_weight_grad(const struct crew *crew, const struct conv *g, const float *x, const float *dy, float *dweight) {
+const char *winograd_weight_grad(const struct crew *crew, const struct conv *g, const float *x, const float *dy, float *dweight, float *dbias) {
   struct weight_grad w = {
-    .sums = {.crew = crew, .lanes = lanes_of(crew->kernels, g->o), .channels = g->c, .taps = 9, .dweight = dweight},
+    .sums = {.crew = crew, .lanes = lanes_of(crew->kernels, g->o), .channels = g->c, .taps = 9, .dweight = dweight, .dbias = dbias},
     .tiling = tiling_forward(g), .x = x, .dy = dy, .out = g->o,
   };
   plan(&w);
-  w.sums.partial = crew->alloc(crew->self, weight_sums_floats(&w.sums) * sizeof(float));
-  if (!w.sums.partial) return "out of memory for partial sums: use a smaller micro_batch";
+  const char *err = weight_sums_alloc(&w.sums);
+  if (err) return err;
   const int groups = (w.sums.lanes.blocks + w.group - 1) / w.group;
-  const char *err = crew_run(crew, (size_t)groups * w.sums.ranges * w.sums.shares, parts_of(&w).total, weight_task, &w);
+  err = crew_run(crew, (size_t)groups * w.sums.ranges * w.sums.shares, parts_of(&w).total, weight_task, &w);
   if (!err) err = weight_sums_finish(&w.sums);
-  crew->release(crew->self, w.sums.partial);
+  weight_sums_free(&w.sums);
   return err;
 }
