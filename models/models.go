@@ -27,6 +27,7 @@ import (
 // Model is an opened folder in diffusers' layout. Close it after use.
 type Model struct {
 	Dir       string
+	Part      string // subfolder that the weights come from; "" for a bare model folder
 	UNet      unet.Config
 	Weights   *safetensors.File
 	Scheduler string // path of scheduler_config.json; "" where the folder has none
@@ -44,15 +45,15 @@ var classes = map[string]func(m *Model, path string) error{
 // Open opens a pipeline folder (model_index.json, unet/, scheduler/) or a bare
 // model folder (config.json beside its weights). part is the subfolder of a
 // pipeline that holds the model: "unet", or "unet_ema" for the moving average;
-// a pipeline without unet_ema falls back to unet.
+// a pipeline without unet_ema falls back to unet, as Part then says.
 func Open(dir, part string) (*Model, error) {
 	m := &Model{Dir: dir}
 	modelDir := dir
 	if exists(filepath.Join(dir, "model_index.json")) {
-		modelDir = filepath.Join(dir, part)
-		if part == "unet_ema" && !exists(modelDir) {
-			modelDir = filepath.Join(dir, "unet")
+		if part == "unet_ema" && !exists(filepath.Join(dir, part)) {
+			part = "unet"
 		}
+		m.Part, modelDir = part, filepath.Join(dir, part)
 		m.Scheduler = filepath.Join(dir, "scheduler", "scheduler_config.json")
 	} else {
 		m.Scheduler = filepath.Join(dir, "scheduler_config.json")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync"
 
 	"immiscible/datasets/rng"
 	"immiscible/pipeline/diffusion"
@@ -120,14 +121,19 @@ func (f *feeder) masks(t *Stepper, seed, first uint64, n int) error {
 		}
 		mask := make([]byte, tensor.Bytes())
 		dim := len(mask) / n
+		var drawn sync.WaitGroup // an example a goroutine: each has its own stream
 		for i := range n {
-			r := rng.New(seed, "dropout/"+name, first+uint64(i))
-			for k := range dim {
-				if uint64(r.Uint32()) < keep {
-					mask[i*dim+k] = 1
+			drawn.Go(func() {
+				r := rng.New(seed, "dropout/"+name, first+uint64(i))
+				row := mask[i*dim : (i+1)*dim]
+				for k := range row {
+					if uint64(r.Uint32()) < keep {
+						row[k] = 1
+					}
 				}
-			}
+			})
 		}
+		drawn.Wait()
 		if err := tensor.Upload(mask); err != nil {
 			return fmt.Errorf("input %s: %w", name, err)
 		}

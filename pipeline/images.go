@@ -70,6 +70,10 @@ func GenerateImages(ctx context.Context, o ImagesOptions) error {
 		return err
 	}
 	defer m.Close()
+	if o.Weights == "ema" && m.Part != "unet_ema" {
+		fmt.Fprintf(o.Messages, "%s has no unet_ema: its only weights are taken\n", o.Model)
+		o.Weights = "raw" // what the manifest is to say
+	}
 	if m.UNet.SampleSize.H == 0 {
 		return fmt.Errorf("%s: config.json has no sample_size, so that the size of an image is unknown", o.Model)
 	}

@@ -43,7 +43,7 @@ With -json: one object with the same fields.`,
 			} else if _, err := io.WriteString(stdout, describe(d)); err != nil {
 				return err
 			}
-			if d.Library.Path == "" || len(d.Problems) > 0 && d.Provider == "" {
+			if d.Library.Path == "" || d.Provider == "" || o.Provider != "auto" && d.Provider != o.Provider {
 				return fmt.Errorf("training cannot start here: see the problems above")
 			}
 			return nil

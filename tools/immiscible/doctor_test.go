@@ -27,6 +27,14 @@ func TestDoctor(t *testing.T) {
 	}
 }
 
+// A provider that this build has not is no provider to train with.
+func TestDoctorOfAnotherProvider(t *testing.T) {
+	status, stdout, stderr := call(t.Context(), "doctor", "-provider", "cuda")
+	if status != 1 || !strings.Contains(stdout, "provider \"cuda\" is not in this build") || stderr != "training cannot start here: see the problems above\n" {
+		t.Errorf("status %d, stdout %q, stderr %q", status, stdout, stderr)
+	}
+}
+
 // What is missing comes with the next action, and status 1 where nothing can
 // run. With -json the object stands on stdout all the same.
 func TestDoctorFindsProblems(t *testing.T) {

@@ -249,3 +249,17 @@ func TestGenerateStopsAndGoesOn(t *testing.T) {
 		t.Error("other pictures or another manifest than without the stop")
 	}
 }
+
+// A folder without a moving average gives its only weights, and says so.
+func TestGenerateWithoutEMA(t *testing.T) {
+	model := copyModel(t)
+	if err := os.RemoveAll(filepath.Join(model, "unet_ema")); err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(t.TempDir(), "images")
+	_, stderr := mustCall(t, "generate", "-model", model, "-out", out, "-classes", "3", "-steps", "2")
+	lines, _ := imagesOf(t, out)
+	if len(lines) != 1 || lines[0]["weights"] != "raw" || !strings.Contains(stderr, "has no unet_ema") {
+		t.Errorf("manifest %v, stderr %q", lines, stderr)
+	}
+}
