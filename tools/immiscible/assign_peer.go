@@ -1,29 +1,18 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
-	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
-	"time"
 
 	"immiscible/pipeline/npy"
 )
 
 // lapPeer is another program's assignment solvers.
 type lapPeer struct {
-	command string
+	*peer
 	solvers []string
-	process *exec.Cmd
-	in      io.WriteCloser
-	out     *json.Decoder
-	said    *bytes.Buffer // its standard error
-	dir     string        // holds the matrix of the moment
 }
 
 // lapAnswer is what one solver says of one matrix.
@@ -34,54 +23,23 @@ type lapAnswer struct {
 }
 
 // startLapPeer starts the command and waits until it is ready.
-func startLapPeer(ctx context.Context, command string, stderr io.Writer) (p *lapPeer, err error) {
-	p = &lapPeer{command: command, said: &bytes.Buffer{}}
-	if p.dir, err = os.MkdirTemp("", "immiscible-bench-"); err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			p.stop()
-		}
-	}()
-	process := exec.CommandContext(ctx, "sh", "-c", command)
-	process.Stderr, process.WaitDelay = p.said, 2*time.Second
-	if p.in, err = process.StdinPipe(); err != nil {
-		return nil, err
-	}
-	out, err := process.StdoutPipe()
+func startLapPeer(ctx context.Context, command string, stderr io.Writer) (*lapPeer, error) {
+	p, err := newPeer(command)
 	if err != nil {
 		return nil, err
 	}
-	p.out = json.NewDecoder(out)
-	if err = process.Start(); err != nil {
-		return nil, fmt.Errorf("-peer %s: %w", command, err)
-	}
-	p.process = process
-	fmt.Fprintf(stderr, "waiting for the peer: %s\n", command)
 	var ready struct {
 		Ready   bool     `json:"ready"`
 		Solvers []string `json:"solvers"`
 	}
-	if err = p.read(&ready); err == nil && (!ready.Ready || len(ready.Solvers) == 0) {
+	if err = p.launch(ctx, stderr, &ready); err == nil && (!ready.Ready || len(ready.Solvers) == 0) {
 		err = fmt.Errorf("-peer %s: its first line lacks \"ready\": true and \"solvers\"", command)
 	}
-	p.solvers = ready.Solvers
-	return p, err
-}
-
-// read takes the peer's next line. Where there is none, its last words on
-// standard error say why.
-func (p *lapPeer) read(line any) error {
-	err := p.out.Decode(line)
-	if err == nil {
-		return nil
+	if err != nil {
+		p.stop()
+		return nil, err
 	}
-	p.in.Close()
-	waited := p.process.Wait()
-	p.process = nil
-	words := strings.Split(strings.TrimSpace(p.said.String()), "\n")
-	return fmt.Errorf("-peer %s: no line of JSON (%w, %v): %s", p.command, err, waited, words[len(words)-1])
+	return &lapPeer{p, ready.Solvers}, nil
 }
 
 // solve hands the peer a matrix [n, n] and returns its solvers' answers.
@@ -90,8 +48,8 @@ func (p *lapPeer) solve(cost []float32, n int) ([]lapAnswer, error) {
 	if err := npy.Write(path, []int{n, n}, cost); err != nil {
 		return nil, err
 	}
-	if _, err := io.WriteString(p.in, path+"\n"); err != nil {
-		return nil, fmt.Errorf("-peer %s: %w", p.command, err)
+	if err := p.tell(path); err != nil {
+		return nil, err
 	}
 	answers := make([]lapAnswer, len(p.solvers))
 	for k := range answers {
@@ -103,13 +61,4 @@ func (p *lapPeer) solve(cost []float32, n int) ([]lapAnswer, error) {
 		}
 	}
 	return answers, nil
-}
-
-// stop ends the peer and removes the matrix.
-func (p *lapPeer) stop() {
-	if p.process != nil {
-		p.in.Close()
-		p.process.Wait()
-	}
-	os.RemoveAll(p.dir)
 }

@@ -116,9 +116,9 @@ func runBench(ctx context.Context, o pipeline.BenchOptions, peerCommand string, 
 	if r.Model == "" {
 		r.Model = pipeline.Presets()[0].Name
 	}
-	var p *peer
+	var p *stepPeer
 	if peerCommand != "" {
-		if p, err = startPeer(ctx, peerCommand, b, stderr); err != nil {
+		if p, err = startStepPeer(ctx, peerCommand, b, stderr); err != nil {
 			return nil, stoppedOr(ctx, err)
 		}
 		defer p.stop()
