@@ -33,8 +33,11 @@ func newPeer(command string) (*peer, error) {
 // launch gives the command to the shell with arguments behind it, and reads its
 // first line into ready.
 func (p *peer) launch(ctx context.Context, stderr io.Writer, ready any, args ...string) error {
-	// The shell splits the command and passes on the arguments behind it whole.
-	process := exec.CommandContext(ctx, "sh", append([]string{"-c", p.command + ` "$@"`, "peer"}, args...)...)
+	script := p.command
+	if len(args) > 0 { // the shell splits the command and passes these on whole
+		script += ` "$@"`
+	}
+	process := exec.CommandContext(ctx, "sh", append([]string{"-c", script, "peer"}, args...)...)
 	process.Stderr, process.WaitDelay = p.said, 2*time.Second
 	var err error
 	if p.in, err = process.StdinPipe(); err != nil {
