@@ -157,8 +157,8 @@ func TestGoldenTraining(t *testing.T) {
 				t.Fatal(err)
 			}
 			free := nearZero(p.Key, g.vectors.float32s(p.Key+".grad"))
-			compareWeights(t, p.Key, weights, g.vectors.float32s("final."+p.Key), free)
-			compareWeights(t, "EMA of "+p.Key, average, g.vectors.float32s("ema."+p.Key), free)
+			compareWeights(t, p.Key, p.Key, weights, g.vectors.float32s("final."+p.Key), free)
+			compareWeights(t, "EMA of "+p.Key, p.Key, average, g.vectors.float32s("ema."+p.Key), free)
 			all += len(free)
 			for _, x := range free {
 				undetermined += boolInt(x)
@@ -187,17 +187,30 @@ func nearZero(key string, grads []float32) []bool {
 	return free
 }
 
-// compareWeights holds weights to 1e-5 of the tensor's largest after ten steps,
-// and the free ones to what ten steps of lr 1e-3 can do either way.
-func compareWeights(t *testing.T, what string, got, ref []float32, free []bool) {
+// compareWeights holds weights after ten steps to 1e-5 of the tensor's largest
+// and the free ones to 1e-4. The aim is 1e-5 for all: PyTorch's float32 is within
+// 4.9e-6 of its float64 on these models, whose seeds were chosen so; here three
+// tensors are off by up to 4.2e-5. Weights whose true gradient is zero are held
+// to what ten steps of lr 1e-3 can do either way.
+func compareWeights(t *testing.T, what, key string, got, ref []float32, free []bool) {
 	t.Helper()
-	got = slices.Clone(got)
+	largest := float32(0)
+	for _, x := range ref {
+		largest = max(largest, x, -x)
+	}
 	for i, x := range ref {
-		if free[i] && max(got[i]-x, x-got[i]) < 2*10*1e-3 {
-			got[i] = x
+		bound := 1e-5 * largest
+		switch {
+		case trueZero(key):
+			bound = 2 * 10 * 1e-3
+		case free[i]:
+			bound = 1e-4 * largest
+		}
+		if d := max(got[i]-x, x-got[i]); !(d <= bound) {
+			t.Errorf("%s[%d] = %g, want %g: they differ by %g, at most %g is allowed", what, i, got[i], x, d, bound)
+			return
 		}
 	}
-	within(t, what, got, ref, 1e-5)
 }
 
 // Micro-batches of one, summed, are the batch.
