@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sort"
 	"strings"
 )
@@ -18,11 +19,19 @@ type Options struct {
 	Channels   int    // 1 or 3; default: as the first record
 	Resolution int    // side of an example in pixels, padding included; default: the first record's short side + 2·Pad
 	Pad        int    // black (−1) pixels on each side
-	Crop       string // CropCenter (default) or CropRandom, where the image is no square
+	Crop       string // CropCenter (default) or CropRandom: which square of the image
+	CropSize   int    // side of that square in the image's own pixels; 0: the short side
 	Flip       bool   // mirror half of the examples, drawn by position
 	Filter     string // FilterBilinear (default), FilterBicubic, FilterLanczos
 
-	NumClasses int // labels must be 0 … NumClasses−1 and present; 0: any label, or none
+	NumClasses int    // labels must be 0 … NumClasses−1 and present; 0: any label, or none
+	LabelKey   string // column, attribute or JSON field of the label; default: .cls, the folder, "label"
+	ImageKey   string // column of a table that holds the image or its file's name; default: the usual names
+
+	Captions        string // CaptionsNone (default), CaptionsStored, CaptionsClass
+	CaptionKey      string // with CaptionsStored: column or JSON field; default: .txt, "caption", "text"
+	CaptionTemplate string // with CaptionsClass: text around {class}, {first} or {synonym}; default "{class}"
+	ClassNames      string // file of class names, a line a class; default: those that the data stores
 
 	Workers  int // goroutines that decode; default 2
 	Prefetch int // batches made ahead of time; default 2
@@ -40,6 +49,7 @@ type Dataset struct {
 	options Options // defaults filled in
 	shards  []*shard
 	records int64
+	names   []string // of the classes, by label; nil: none
 }
 
 // Example is one training example.
@@ -49,7 +59,7 @@ type Example struct {
 	Key      string    // of the record that was used
 	Shard    string    // base name
 	Label    int64     // −1: none
-	Text     string    // caption, "" if none
+	Text     string    // caption, as Options.Captions says
 	Pixels   []float32 // [C, H, W] in [−1, 1]
 	Skipped  []Skip    // bad records whose slot this one fills
 }
@@ -66,6 +76,8 @@ func open(ctx context.Context, options Options, broken func(*Fault)) (*Dataset, 
 	options.Crop = cmp.Or(options.Crop, CropCenter)
 	options.Filter = cmp.Or(options.Filter, FilterBilinear)
 	options.BadRecords = cmp.Or(options.BadRecords, BadRecordsError)
+	options.Captions = cmp.Or(options.Captions, CaptionsNone)
+	options.CaptionTemplate = cmp.Or(options.CaptionTemplate, placeClass)
 	options.Workers = cmp.Or(options.Workers, 2)
 	options.Prefetch = cmp.Or(options.Prefetch, 2)
 	if err := options.validate(); err != nil {
@@ -75,13 +87,18 @@ func open(ctx context.Context, options Options, broken func(*Fault)) (*Dataset, 
 	if err != nil {
 		return nil, err
 	}
-	shards, err := openShards(ctx, sources, options.Workers, broken)
+	want := fields{texts: options.Captions == CaptionsStored, image: options.ImageKey, caption: options.CaptionKey, label: options.LabelKey, pages: newPageCache(pageCacheBytes)}
+	shards, err := openShards(ctx, sources, want, options.Workers, broken)
 	if err != nil {
 		return nil, err
 	}
 	d := &Dataset{options: options, shards: shards}
 	for _, s := range shards {
 		d.records += int64(s.len())
+	}
+	if err := d.nameClasses(); err != nil {
+		d.Close()
+		return nil, err
 	}
 	if d.records > 0 && (options.Channels == 0 || options.Resolution == 0) {
 		if err := d.probe(); err != nil {
@@ -112,7 +129,9 @@ func (o Options) validate() error {
 		oneOf("crop", o.Crop, CropCenter, CropRandom),
 		oneOf("filter", o.Filter, FilterBilinear, FilterBicubic, FilterLanczos),
 		oneOf("bad_records", o.BadRecords, BadRecordsError, BadRecordsSkip),
-		atLeast0("resolution", o.Resolution), atLeast0("pad", o.Pad), atLeast0("workers", o.Workers),
+		oneOf("captions", o.Captions, CaptionsNone, CaptionsStored, CaptionsClass),
+		checkTemplate(o.CaptionTemplate),
+		atLeast0("resolution", o.Resolution), atLeast0("pad", o.Pad), atLeast0("crop_size", o.CropSize), atLeast0("workers", o.Workers),
 		atLeast0("prefetch", o.Prefetch), atLeast0("bad_limit", o.BadLimit), atLeast0("window", o.Window),
 	)
 	switch {
@@ -133,7 +152,7 @@ func (d *Dataset) probe() error {
 	record, err := d.shards[0].read(0)
 	var p *picture
 	if err == nil {
-		p, err = decode(record.image)
+		p, err = record.picture(math.MaxInt)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: the first record cannot be read, so give resolution and channels: %w", d.shards[0].path, err)
@@ -161,19 +180,10 @@ func (d *Dataset) Channels() int { return d.options.Channels }
 // Resolution returns the H and W of an example.
 func (d *Dataset) Resolution() int { return d.options.Resolution }
 
-// ClassNames returns the names of the classes, by label, where the format stores
-// them and all shards agree; nil otherwise.
-func (d *Dataset) ClassNames() []string {
-	var names []string
-	for i, s := range d.shards {
-		if i == 0 {
-			names = s.classNames()
-		} else if strings.Join(names, "\x00") != strings.Join(s.classNames(), "\x00") {
-			return nil
-		}
-	}
-	return names
-}
+// ClassNames returns the names of the classes, by label: those of
+// Options.ClassNames, else those that the format stores, where all shards agree;
+// nil otherwise.
+func (d *Dataset) ClassNames() []string { return d.names }
 
 // locate returns the lawful record of a position.
 func (d *Dataset) locate(position int64) (epoch int64, s *shard, i int, err error) {
@@ -229,8 +239,12 @@ func (d *Dataset) render(ctx context.Context, position int64, e *Example) (*pict
 		if err != nil {
 			return err
 		}
-		e.Key, e.Label, e.Text = s.key(i), record.label, record.text
-		if p, err = d.canvas(record.image, position); err != nil {
+		e.Key, e.Label = s.key(i), record.label
+		e.Text, err = d.caption(record, position)
+		if err == nil {
+			p, err = d.canvas(record, position)
+		}
+		if err != nil {
 			return &Fault{Shard: s.name, Key: s.key(i), Offset: s.offset(i), Err: err}
 		}
 		return nil
@@ -238,20 +252,23 @@ func (d *Dataset) render(ctx context.Context, position int64, e *Example) (*pict
 	return p, err
 }
 
-// record reads a record and holds its label to NumClasses. A missing label is a
-// fault of the record; one out of range is an error whatever the policy, since
-// skipping would silently drop a whole class.
+// record reads a record and holds its label to the number of classes. A missing
+// label is a fault of the record; one out of range is an error whatever the policy,
+// since skipping would silently drop a whole class.
 func (d *Dataset) record(s *shard, i int) (raw, error) {
 	record, err := s.read(i)
-	n := int64(d.options.NumClasses)
+	n, who := int64(d.options.NumClasses), "the model's num_class_embeds"
+	if n == 0 && d.options.Captions == CaptionsClass {
+		n, who = int64(len(d.names)), "the number of class names"
+	}
 	switch {
 	case err != nil || n == 0:
 		return record, err
 	case record.label < 0:
-		return record, &Fault{Shard: s.name, Key: s.key(i), Offset: s.offset(i), Err: errors.New("no label: want a .cls member with a class number")}
+		return record, &Fault{Shard: s.name, Key: s.key(i), Offset: s.offset(i), Err: errors.New("no label: want a .cls member with a class number, a class folder or a label column")}
 	case record.label >= n:
-		return record, fmt.Errorf("%s: record %q at byte %d: label %d, want 0 to %d (the model's num_class_embeds is %d)",
-			s.path, s.key(i), s.offset(i), record.label, n-1, n)
+		return record, fmt.Errorf("%s: record %q at byte %d: label %d, want 0 to %d (%s is %d)",
+			s.path, s.key(i), s.offset(i), record.label, n-1, who, n)
 	}
 	return record, nil
 }

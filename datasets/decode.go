@@ -2,7 +2,6 @@ package datasets
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"image"
 	"image/color"
@@ -19,43 +18,73 @@ const maxPixels = 1 << 30 / 4 / 3
 type picture struct {
 	w, h, c int
 	pix     []uint8 // [h, w, c]
+
+	shrink       int // by which the decoder has divided the image's sides; 0: not at all
+	fullW, fullH int // of the image, where it has
+}
+
+// size is that of the image, which the decoder may have shrunk.
+func (p *picture) size() (w, h int) {
+	if p.shrink > 0 {
+		return p.fullW, p.fullH
+	}
+	return p.w, p.h
+}
+
+// like makes a picture that is shrunk as p is.
+func (p *picture) like(w, h, c int) *picture {
+	out := newPicture(w, h, c)
+	out.shrink, out.fullW, out.fullH = p.shrink, p.fullW, p.fullH
+	return out
 }
 
 func newPicture(w, h, c int) *picture {
 	return &picture{w: w, h: h, c: c, pix: make([]uint8, w*h*c)}
 }
 
-// decode reads a PNG or a JPEG; the content decides which. Gray images come out
-// with one channel, all others with three, as Pillow's convert("L") and
-// convert("RGB") read them: alpha is dropped, not blended.
-func decode(data []byte) (*picture, error) {
-	config, read, err := sniff(data)
-	if err != nil {
-		return nil, err
-	}
-	if config.Width <= 0 || config.Height <= 0 || config.Width > maxPixels/config.Height {
-		return nil, fmt.Errorf("image of %d×%d, want at least a pixel and at most %d", config.Width, config.Height, maxPixels)
-	}
-	decoded, err := read(bytes.NewReader(data))
-	if err != nil {
-		return nil, err
-	}
-	return flatten(decoded)
-}
-
-// sniff recognises the format by its first bytes and reads the header.
-func sniff(data []byte) (image.Config, func(*bytes.Reader) (image.Image, error), error) {
+// decode reads a PNG, a JPEG or a WebP; the content decides which. Gray images
+// come out with one channel, all others with three, as Pillow's convert("L") and
+// convert("RGB") read them: alpha is dropped, not blended. A decoder that can
+// shrink while it reads may do so while the shorter side stays least pixels or more
+// (see decodeJPEG); math.MaxInt: never.
+func decode(data []byte, least int) (*picture, error) {
+	var config image.Config
+	var read func() (*picture, error)
+	var err error
 	switch {
 	case bytes.HasPrefix(data, []byte("\x89PNG\r\n\x1a\n")):
-		config, err := png.DecodeConfig(bytes.NewReader(data))
-		return config, func(r *bytes.Reader) (image.Image, error) { return png.Decode(r) }, err
+		config, err = png.DecodeConfig(bytes.NewReader(data))
+		read = func() (*picture, error) {
+			decoded, err := png.Decode(bytes.NewReader(data))
+			if err != nil {
+				return nil, err
+			}
+			return flatten(decoded)
+		}
 	case bytes.HasPrefix(data, []byte{0xff, 0xd8}):
-		config, err := jpeg.DecodeConfig(bytes.NewReader(data))
-		return config, func(r *bytes.Reader) (image.Image, error) { return jpeg.Decode(r) }, err
-	case len(data) >= 12 && string(data[:4]) == "RIFF" && string(data[8:12]) == "WEBP":
-		return image.Config{}, nil, errors.New("WebP is not supported yet; PNG and JPEG are")
+		config, err = jpeg.DecodeConfig(bytes.NewReader(data))
+		read = func() (*picture, error) { return decodeJPEG(data, least) }
+	case isWebP(data):
+		config, err = webpConfig(data)
+		read = func() (*picture, error) { return decodeWebP(data) }
+	default:
+		return nil, fmt.Errorf("no PNG, JPEG or WebP: the %d bytes start with % x", len(data), data[:min(4, len(data))])
 	}
-	return image.Config{}, nil, fmt.Errorf("no PNG and no JPEG: the %d bytes start with % x", len(data), data[:min(4, len(data))])
+	switch {
+	case err != nil:
+		return nil, err
+	case config.Width <= 0 || config.Height <= 0 || config.Width > maxPixels/config.Height:
+		return nil, fmt.Errorf("image of %d×%d, want at least a pixel and at most %d", config.Width, config.Height, maxPixels)
+	}
+	return read()
+}
+
+// picture decodes a record's image, unless its format stores bare pixels.
+func (r raw) picture(least int) (*picture, error) {
+	if r.pixels != nil {
+		return r.pixels, nil
+	}
+	return decode(r.image, least)
 }
 
 // flatten turns what the standard library decodes to into a picture.

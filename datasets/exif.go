@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 )
 
-// orientation returns the EXIF orientation of a JPEG or PNG, 1 to 8, where 1 is
+// orientation returns the EXIF orientation of a JPEG, PNG or WebP, 1 to 8, where 1 is
 // upright; 1 too where there is none or it cannot be read, as Pillow has it
 // (tag 274 of the TIFF structure inside: CIPA DC-008, Exif 2.32, section 4.6.4).
 func orientation(data []byte) int {
@@ -38,8 +38,8 @@ func orientation(data []byte) int {
 	return 1
 }
 
-// exif finds the TIFF structure: a JPEG's APP1 segment before the first scan, or a
-// PNG's eXIf chunk. nil where there is none.
+// exif finds the TIFF structure: a JPEG's APP1 segment before the first scan, a
+// PNG's eXIf chunk or a WebP's EXIF chunk. nil where there is none.
 func exif(data []byte) []byte {
 	if bytes.HasPrefix(data, []byte{0xff, 0xd8}) {
 		for rest := data[2:]; len(rest) >= 4 && rest[0] == 0xff; {
@@ -57,6 +57,9 @@ func exif(data []byte) []byte {
 			rest = rest[2+size:]
 		}
 		return nil
+	}
+	if isWebP(data) {
+		return webpExif(data)
 	}
 	for rest := data[min(8, len(data)):]; len(rest) >= 12; {
 		size := uint64(binary.BigEndian.Uint32(rest))
@@ -77,9 +80,10 @@ func upright(p *picture, orientation int) *picture {
 	if orientation == 1 {
 		return p
 	}
-	out := newPicture(p.w, p.h, p.c)
+	out := p.like(p.w, p.h, p.c)
 	if orientation >= 5 {
-		out = newPicture(p.h, p.w, p.c)
+		out = p.like(p.h, p.w, p.c)
+		out.fullW, out.fullH = p.fullH, p.fullW
 	}
 	for y := range out.h {
 		for x := range out.w {

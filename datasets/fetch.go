@@ -34,12 +34,14 @@ type idxPart struct {
 
 // fetchPlan says what is fetched, from where, and how patiently.
 type fetchPlan struct {
-	parts   []idxPart
-	folders []string      // that may hold the files already, looked at first
-	mirrors []string      // addresses to which a file's name is added, in this order
-	tries   int           // of each mirror
-	pause   time.Duration // before the second try; it doubles
-	stall   time.Duration // without a byte, after which a try is given up
+	parts    []idxPart
+	archives []archive
+	folders  []string      // that may hold the files already, looked at first
+	mirrors  []string      // addresses to which a file's name is added, in this order
+	tries    int           // of each mirror
+	pause    time.Duration // before the second try; it doubles
+	stall    time.Duration // without a byte, after which a try is given up
+	advice   string        // what else may be done where nothing helps
 }
 
 // fashionMNIST fetches all 70,000 images. Debian's package strips name and time
@@ -61,6 +63,7 @@ func fashionMNIST() fetchPlan {
 			"http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
 		},
 		tries: 4, pause: time.Second, stall: 30 * time.Second,
+		advice: ", or install Debian's dataset-fashion-mnist,",
 	}
 	for i := range 6 {
 		plan.parts[0].shards = append(plan.parts[0].shards, fmt.Sprintf("fashion-mnist-train-%03d.tar", i))
@@ -68,18 +71,33 @@ func fashionMNIST() fetchPlan {
 	return plan
 }
 
-// Fetch makes a public data set into WebDataset shards in dir and returns their
-// paths. "fashion-mnist", the only one there is yet, becomes six shards of the
-// training images and one of the test images, the latter equal to the embedded
-// one byte for byte. Files come from Debian's package where it is installed, else
-// from the set's official addresses; each is held to a sha256. A download that
-// was cut off goes on where it stopped, and shards that stand are not made again.
-// progress, if given, gets a file's bytes so far and in all.
+// Fetch gets a public data set into dir and returns the paths of its shards:
+//
+//	fashion-mnist  WebDataset shards: six of the training images and one of the test
+//	               images, the latter equal to the embedded one byte for byte
+//	cifar10        CIFAR-10's binary version: five training batches and a test batch
+//	cifar100       CIFAR-100's binary version: train.bin and test.bin
+//
+// Files come from Debian's package where there is one and it is installed, else from
+// the set's official addresses; each is held to a sha256. A download that was cut off
+// goes on where it stopped, and shards that stand are not made again. progress, if
+// given, gets a file's bytes so far and in all.
 func Fetch(ctx context.Context, name, dir string, progress func(file string, done, all int64)) ([]string, error) {
-	if name != Embedded {
-		return nil, fmt.Errorf("data set %q cannot be fetched yet; %q can", name, Embedded)
+	switch name {
+	case Embedded:
+		return fashionMNIST().fetch(ctx, dir, progress)
+	case "cifar10":
+		return cifar("cifar-10-binary.tar.gz", 170052171, "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+			"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin", "test_batch.bin", "batches.meta.txt").fetch(ctx, dir, progress)
+	case "cifar100":
+		return cifar("cifar-100-binary.tar.gz", 168513733, "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
+			"train.bin", "test.bin", "fine_label_names.txt", "coarse_label_names.txt").fetch(ctx, dir, progress)
+	case "celeba":
+		return nil, errors.New("CelebA is given out through a page, not a file: get img_align_celeba.zip and list_attr_celeba.txt from https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html, unpack them into one folder, and name that as data.source")
+	case "imagenet":
+		return nil, errors.New("ImageNet is given out to its members only: get its parquet files (ILSVRC/imagenet-1k) or its archives, and name their folder as data.source")
 	}
-	return fashionMNIST().fetch(ctx, dir, progress)
+	return nil, fmt.Errorf("data set %q cannot be fetched; fashion-mnist, cifar10 and cifar100 can", name)
 }
 
 func (plan fetchPlan) fetch(ctx context.Context, dir string, progress func(file string, done, all int64)) ([]string, error) {
@@ -111,6 +129,13 @@ func (plan fetchPlan) fetch(ctx context.Context, dir string, progress func(file 
 		if err := writeShards(ctx, paths, images, labels); err != nil {
 			return nil, err
 		}
+	}
+	for _, a := range plan.archives {
+		paths, err := a.fetch(ctx, dir, cache, plan, progress)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, paths...)
 	}
 	return all, os.RemoveAll(cache)
 }
@@ -179,6 +204,16 @@ func (f download) get(ctx context.Context, cache string, plan fetchPlan, progres
 			return data, nil
 		}
 	}
+	var data []byte
+	err := f.download(ctx, cache, plan, progress, func(part string) (err error) {
+		data, err = f.unpack(part)
+		return err
+	})
+	return data, err
+}
+
+// download gets the file into cache, so that check accepts it there.
+func (f download) download(ctx context.Context, cache string, plan fetchPlan, progress func(file string, done, all int64), check func(part string) error) error {
 	part := filepath.Join(cache, f.name)
 	var last error
 	for _, mirror := range plan.mirrors {
@@ -192,19 +227,19 @@ func (f download) get(ctx context.Context, cache string, plan fetchPlan, progres
 				pause *= 2
 			}
 			if ctx.Err() != nil {
-				return nil, ctx.Err()
+				return ctx.Err()
 			}
-			data, err := f.try(ctx, part, mirror+f.name, plan.stall, progress)
+			err := f.try(ctx, part, mirror+f.name, plan.stall, progress, check)
 			if err == nil {
-				return data, nil
+				return nil
 			}
 			last = fmt.Errorf("%s: %w", mirror+f.name, err)
 		}
 	}
 	if ctx.Err() != nil {
-		return nil, ctx.Err()
+		return ctx.Err()
 	}
-	return nil, fmt.Errorf("%s cannot be fetched; put it into %s, or install Debian's dataset-fashion-mnist, and start again; the last error: %w", f.name, cache, last)
+	return fmt.Errorf("%s cannot be fetched; put it into %s%s and start again; the last error: %w", f.name, cache, plan.advice, last)
 }
 
 // unpack reads a gzipped file and holds its content to size and digest.
@@ -229,18 +264,17 @@ func (f download) unpack(path string) ([]byte, error) {
 }
 
 // try downloads what the part file lacks, and checks it when it is complete.
-func (f download) try(ctx context.Context, part, url string, stall time.Duration, progress func(file string, done, all int64)) ([]byte, error) {
-	if data, err := f.unpack(part); err == nil {
-		return data, nil
+func (f download) try(ctx context.Context, part, url string, stall time.Duration, progress func(file string, done, all int64), check func(part string) error) error {
+	if check(part) == nil {
+		return nil
 	}
 	if err := f.resume(ctx, part, url, stall, progress); err != nil {
-		return nil, err
+		return err
 	}
-	data, err := f.unpack(part)
-	if err != nil {
-		return nil, errors.Join(err, os.Remove(part)) // begin anew
+	if err := check(part); err != nil {
+		return errors.Join(err, os.Remove(part)) // begin anew
 	}
-	return data, nil
+	return nil
 }
 
 // maxDownload bounds a file that a server sends without end, in bytes.

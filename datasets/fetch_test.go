@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -52,7 +53,7 @@ func testPart(t *testing.T) (images, labels []byte) {
 			labels = append(labels, body[0]-'0')
 			continue
 		}
-		p, err := decode(body)
+		p, err := decode(body, math.MaxInt)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -202,7 +203,7 @@ func TestFetchFails(t *testing.T) {
 	if _, err := plan.fetch(ctx, t.TempDir(), nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: error %v", err)
 	}
-	if _, err := Fetch(t.Context(), "cifar11", t.TempDir(), nil); err == nil || !strings.Contains(err.Error(), `"fashion-mnist" can`) {
+	if _, err := Fetch(t.Context(), "cifar11", t.TempDir(), nil); err == nil || !strings.Contains(err.Error(), "fashion-mnist, cifar10 and cifar100 can") {
 		t.Errorf("unknown set: error %v", err)
 	}
 }

@@ -19,6 +19,10 @@ type folderShard struct {
 	files      []string // slash-separated, relative to path, sorted
 	labels     []int64  // nil: none
 	classes    []string // nil: none
+
+	listed bool          // by a table, not by the folder, so that a file may be missing
+	texts  [][]string    // captions of each file; nil: none
+	faults map[int]error // of single records; nil: none
 }
 
 // maxDepth bounds how far folders are followed, since links can make circles.
@@ -113,7 +117,6 @@ func (f *folderShard) len() int             { return len(f.files) }
 func (f *folderShard) key(i int) string     { return f.files[i] }
 func (f *folderShard) offset(int) int64     { return 0 }
 func (f *folderShard) classNames() []string { return f.classes }
-func (f *folderShard) close() error         { return nil }
 
 func (f *folderShard) label(i int) (int64, error) {
 	if f.labels == nil {
@@ -123,18 +126,29 @@ func (f *folderShard) label(i int) (int64, error) {
 }
 
 func (f *folderShard) read(i int) (raw, error) {
+	fault := func(err error) error { return &Fault{Shard: f.name, Key: f.files[i], Err: err} }
+	if err := f.faults[i]; err != nil {
+		return raw{}, fault(err)
+	}
 	path := filepath.Join(f.path, filepath.FromSlash(f.files[i]))
 	info, err := os.Stat(path)
+	if f.listed && errors.Is(err, fs.ErrNotExist) {
+		return raw{}, fault(errors.New("the table lists this file, but it is not there"))
+	}
 	if err != nil {
 		return raw{}, fmt.Errorf("%s has changed since it was indexed: %w", f.path, err)
 	}
 	if !info.Mode().IsRegular() || info.Size() > maxMember {
-		return raw{}, &Fault{Shard: f.name, Key: f.files[i], Err: errors.New("no regular file of at most 256 MiB")}
+		return raw{}, fault(errors.New("no regular file of at most 256 MiB"))
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return raw{}, fmt.Errorf("%s: %w", f.path, err)
 	}
-	label, err := f.label(i)
-	return raw{image: data, label: label}, err
+	record := raw{image: data}
+	if f.texts != nil {
+		record.texts = f.texts[i]
+	}
+	record.label, err = f.label(i)
+	return record, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"sort"
 	"strings"
@@ -13,9 +14,20 @@ import (
 
 // raw is a record as its shard stores it.
 type raw struct {
-	image []byte
-	label int64 // −1: none
-	text  string
+	image  []byte
+	pixels *picture // instead of image, in formats that store bare pixels
+	label  int64    // −1: none
+	texts  []string // captions, where fields.texts asks for them; nil: none
+}
+
+// fields says which parts of a record are wanted, and by which names.
+type fields struct {
+	texts   bool   // captions are read
+	image   string // column or JSON field of the image or its file's name, "" for the usual ones
+	caption string // column or JSON field of the caption, "" for the usual ones
+	label   string // the same of the label
+
+	pages *pageCache // of the data set's parquet files
 }
 
 // reader is what a format offers: an index that is in memory, and records that
@@ -26,27 +38,34 @@ type reader interface {
 	key(i int) string
 	offset(i int) int64         // of the image, from the shard's start
 	label(i int) (int64, error) // −1: none
-	read(i int) (raw, error)    // image bytes, label and caption
+	read(i int) (raw, error)    // image bytes, label and captions
 	classNames() []string       // nil where the format stores none
-	close() error
 }
 
 // shard is an indexed reader and its place in the order.
 type shard struct {
 	reader
-	name  string // base name: identity
-	path  string // for errors
-	first int64  // number of records in the shards before it
+	name   string    // base name: identity
+	path   string    // for errors
+	first  int64     // number of records in the shards before it
+	closer io.Closer // its file; nil where none is kept open
+}
+
+func (s *shard) close() error {
+	if s.closer == nil {
+		return nil
+	}
+	return s.closer.Close()
 }
 
 // openShards indexes every source and returns the shards sorted by base name,
 // which alone decides their order. Up to workers shards are read at a time.
 // A shard that breaks off is an error, unless broken is given: then its fault
 // goes there and the records before it stay.
-func openShards(ctx context.Context, sources []source, workers int, broken func(*Fault)) ([]*shard, error) {
+func openShards(ctx context.Context, sources []source, want fields, workers int, broken func(*Fault)) ([]*shard, error) {
 	shards := make([]*shard, len(sources))
 	errs := make([]error, len(sources))
-	inParallel(workers, len(sources), func(i int) { shards[i], errs[i] = sources[i].open(ctx) })
+	inParallel(workers, len(sources), func(i int) { shards[i], errs[i] = sources[i].open(ctx, want) })
 
 	fail := func(err error) ([]*shard, error) {
 		closeShards(shards)

@@ -128,7 +128,10 @@ func (d *Dataset) check(ctx context.Context, s *shard, i int) *Fault {
 	}
 	record, err := d.record(s, i)
 	if err == nil {
-		_, err = d.canvas(record.image, 0)
+		_, err = d.canvas(record, 0)
+	}
+	if err == nil {
+		_, err = d.caption(record, 0)
 	}
 	if err == nil {
 		return nil
@@ -145,6 +148,7 @@ type DumpRow struct {
 	Position int64  `json:"position"`
 	Key      string `json:"key"`
 	File     string `json:"file"`
+	Text     string `json:"text,omitempty"` // caption
 }
 
 // Dump writes the n examples from position from on into dir as PNG files: as the
@@ -167,7 +171,7 @@ func (d *Dataset) Dump(ctx context.Context, from int64, n int, dir string, repor
 		if err := os.WriteFile(file, buf.Bytes(), 0o666); err != nil {
 			return err
 		}
-		if err := report(DumpRow{position, e.Key, file}); err != nil {
+		if err := report(DumpRow{position, e.Key, file, e.Text}); err != nil {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package datasets
 import (
 	"archive/tar"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -76,7 +77,7 @@ func TestDump(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			p, err := decode(data)
+			p, err := decode(data, math.MaxInt)
 			if err != nil {
 				return err
 			}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,11 +19,25 @@ import (
 // Fashion-MNIST. A folder of that name is written ./fashion-mnist.
 const Embedded = "fashion-mnist"
 
-// source is one shard that has been named but not read. An empty path is the
-// embedded shard.
+// kind is a format of shards.
+type kind int
+
+const (
+	kindEmbedded kind = iota + 1
+	kindTar
+	kindParquet
+	kindTable  // a .csv or .jsonl file that lists images
+	kindCIFAR  // a binary batch
+	kindPickle // a batch of CIFAR's Python version
+	kindCelebA // the folder above img_align_celeba
+	kindIDX    // a file of images of MNIST's format
+	kindFolder // of images
+)
+
+// source is one shard that has been named but not read.
 type source struct {
-	path   string
-	folder bool
+	path string // "" for the embedded shard
+	kind kind
 }
 
 // resolve expands what the user named into shards: ranges {000..009}, then
@@ -34,7 +49,7 @@ func resolve(names []string) ([]source, error) {
 	var sources []source
 	for _, name := range names {
 		if name == Embedded {
-			sources = append(sources, source{})
+			sources = append(sources, source{kind: kindEmbedded})
 			continue
 		}
 		if strings.Contains(name, "://") {
@@ -112,49 +127,90 @@ func resolvePath(pattern string) ([]source, error) {
 	if info.IsDir() {
 		return resolveFolder(pattern)
 	}
-	if strings.EqualFold(filepath.Ext(pattern), ".tar") {
-		return []source{{path: pattern}}, nil
+	if kind := kindOf(pattern); kind != 0 {
+		return []source{{pattern, kind}}, nil
 	}
-	return nil, fmt.Errorf("data source %s: this kind of file is not supported yet; WebDataset .tar shards, folders of images and %q are", pattern, Embedded)
+	return nil, fmt.Errorf("data source %s: unknown kind of file: want .tar, .parquet, .csv or .jsonl, a batch of CIFAR or an IDX file of images, or a folder", pattern)
 }
 
-// resolveFolder returns the tars right inside a folder, or the folder itself as
-// a set of images.
+// kindOf tells a file's format by its name; 0: none of ours.
+func kindOf(path string) kind {
+	name := filepath.Base(path)
+	switch strings.ToLower(filepath.Ext(name)) {
+	case ".tar":
+		return kindTar
+	case ".parquet":
+		return kindParquet
+	case ".csv", ".jsonl":
+		return kindTable
+	}
+	switch stem, isBinary := strings.CutSuffix(name, ".bin"); {
+	case idxLabels(name) != "":
+		return kindIDX
+	case !strings.HasPrefix(stem, "data_batch_") && stem != "test_batch" && stem != "train" && stem != "test":
+		return 0
+	case isBinary:
+		return kindCIFAR
+	default:
+		return kindPickle
+	}
+}
+
+// trainingPart tells the files of a published data set that are its training part.
+func trainingPart(kind kind, name string) bool {
+	switch kind {
+	case kindTable:
+		return name == "metadata.csv" || name == "metadata.jsonl"
+	case kindCIFAR, kindPickle, kindIDX:
+		return strings.HasPrefix(name, "data_batch_") || strings.HasPrefix(name, "train")
+	case kindParquet: // Hugging Face names a split first: train-00000-of-00294.parquet
+		return !strings.HasPrefix(name, "test") && !strings.HasPrefix(name, "valid")
+	}
+	return true
+}
+
+// resolveFolder returns what a folder holds: shards, a table, CIFAR, CelebA, IDX
+// files, a folder "data" of parquet files, or else images. A data set in the layout
+// that it is published in stands for its training part; other parts are named by
+// their files.
 func resolveFolder(path string) ([]source, error) {
 	entries, err := os.ReadDir(path)
 	if err != nil {
 		return nil, fmt.Errorf("data source %s: %w", path, err)
 	}
-	var sources []source
-	unsupported := ""
+	found := map[kind][]source{}
 	for _, entry := range entries {
 		name := entry.Name()
-		if strings.HasPrefix(name, ".") || entry.IsDir() {
-			continue
+		switch {
+		case strings.HasPrefix(name, "."):
+		case !entry.IsDir():
+			if kind := kindOf(name); kind != 0 && trainingPart(kind, name) {
+				found[kind] = append(found[kind], source{filepath.Join(path, name), kind})
+			}
+		case name == celebaImages:
+			found[kindCelebA] = []source{{path, kindCelebA}}
+		case name == "data":
+			parquet, err := filepath.Glob(filepath.Join(path, name, "*.parquet"))
+			if err == nil && len(parquet) > 0 && len(found[kindParquet]) == 0 {
+				return resolveFolder(filepath.Join(path, name))
+			}
 		}
-		switch strings.ToLower(filepath.Ext(name)) {
-		case ".tar":
-			sources = append(sources, source{path: filepath.Join(path, name)})
-		case ".parquet":
-			unsupported = name
+	}
+	for _, kind := range []kind{kindTar, kindParquet, kindTable, kindCIFAR, kindPickle, kindCelebA, kindIDX} {
+		if len(found[kind]) > 0 {
+			return found[kind], nil
 		}
 	}
-	if len(sources) > 0 {
-		return sources, nil
-	}
-	if unsupported != "" {
-		return nil, fmt.Errorf("data source %s: %s: parquet is not supported yet; WebDataset .tar shards and folders of images are", path, unsupported)
-	}
-	return []source{{path: path, folder: true}}, nil
+	return []source{{path, kindFolder}}, nil
 }
 
 // open indexes the shard.
-func (s source) open(ctx context.Context) (*shard, error) {
+func (s source) open(ctx context.Context, want fields) (*shard, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	switch {
-	case s.path == "":
+	switch s.kind {
+	case kindEmbedded:
 		data, err := fashionmnist.Shard()
 		if err != nil {
 			return nil, err
@@ -163,13 +219,20 @@ func (s source) open(ctx context.Context) (*shard, error) {
 		if err != nil {
 			return nil, err
 		}
+		t.want = want
 		return &shard{reader: embedded{t}, name: t.name, path: t.path}, nil
-	case s.folder:
-		f, err := indexFolder(s.path)
+	case kindFolder, kindTable, kindCelebA:
+		f, err := s.openFolder(want)
 		if err != nil {
 			return nil, err
 		}
-		return &shard{reader: f, name: f.name, path: f.path}, nil
+		return &shard{reader: f, name: f.name, path: s.path}, nil
+	case kindIDX:
+		p, err := indexIDX(s.path)
+		if err != nil {
+			return nil, err
+		}
+		return &shard{reader: p, name: p.name, path: p.path}, nil
 	}
 	file, err := os.Open(s.path)
 	if err != nil {
@@ -180,13 +243,50 @@ func (s source) open(ctx context.Context) (*shard, error) {
 		file.Close()
 		return nil, err
 	}
-	t, err := indexTar(s.path, file, info.Size())
-	if t == nil {
+	r, err := s.kind.index(s.path, file, info.Size(), want)
+	if r == nil {
 		file.Close()
 		return nil, err
 	}
-	t.closer = file
-	return &shard{reader: t, name: t.name, path: t.path}, err
+	return &shard{reader: r, name: filepath.Base(s.path), path: s.path, closer: file}, err
+}
+
+func (s source) openFolder(want fields) (*folderShard, error) {
+	switch s.kind {
+	case kindTable:
+		return indexTable(s.path, want)
+	case kindCelebA:
+		return indexCelebA(s.path, want)
+	}
+	return indexFolder(s.path)
+}
+
+// index indexes the formats that are one file, wherever its bytes are. With a
+// *shardFault the records before the fault are returned too.
+func (k kind) index(path string, file io.ReaderAt, size int64, want fields) (reader, error) {
+	switch k {
+	case kindParquet:
+		return isReader(indexParquet(path, file, size, want))
+	case kindCIFAR:
+		return isReader(indexCIFAR(path, file, size, want))
+	case kindPickle:
+		return isReader(indexPickle(path, file, size, want))
+	}
+	t, err := indexTar(path, file, size)
+	if t == nil {
+		return nil, err
+	}
+	t.want = want
+	return t, err
+}
+
+// isReader makes no reader of a format's error, where Go would make one that
+// holds nil.
+func isReader[R reader](r R, err error) (reader, error) {
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 // embedded is the embedded tar, which has names for its classes.

@@ -63,7 +63,7 @@ func TestSources(t *testing.T) {
 	for _, row := range []struct{ want, name string }{
 		{"no such file", path("absent.tar")}, {"no such file", path("s-{00..05}.tar")}, {"no file matches", path("x*.tar")},
 		{"not supported yet", "https://example.org/a.tar"}, {"not supported yet", "s3://bucket/a.tar"},
-		{"parquet is not supported yet", parquet}, {"not supported yet", path("notes.txt")},
+		{"fetch the file again", parquet}, {"unknown kind of file", path("notes.txt")},
 		{"no image in it", t.TempDir()},
 	} {
 		if _, err := Open(t.Context(), Options{Sources: []string{row.name}}); err == nil || !strings.Contains(err.Error(), row.want) {

@@ -3,6 +3,7 @@ package datasets
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,8 +34,8 @@ type tarRecord struct {
 type tarShard struct {
 	name, path string
 	file       io.ReaderAt
-	closer     io.Closer // nil for embedded data
 	records    []tarRecord
+	want       fields
 }
 
 // indexTar reads the headers of a tar of size bytes and seeks over everything
@@ -181,13 +182,6 @@ func (t *tarShard) offset(i int) int64 {
 	return 0
 }
 
-func (t *tarShard) close() error {
-	if t.closer == nil {
-		return nil
-	}
-	return t.closer.Close()
-}
-
 func (t *tarShard) fault(i int, err error) error {
 	return &Fault{Shard: t.name, Key: t.records[i].key, Offset: t.offset(i), Err: err}
 }
@@ -210,10 +204,11 @@ func (t *tarShard) bytes(i int, at span) ([]byte, error) {
 	return data, nil
 }
 
-// label is that of .cls, else the number under "label" in .json, else −1.
+// label is that of .cls, else the number under "label" in .json, else −1. A key
+// that was asked for is looked for in .json alone.
 func (t *tarShard) label(i int) (int64, error) {
 	r := t.records[i]
-	if r.class != absent {
+	if r.class != absent && t.want.label == "" {
 		data, err := t.bytes(i, r.class)
 		if err != nil {
 			return 0, err
@@ -224,14 +219,14 @@ func (t *tarShard) label(i int) (int64, error) {
 		}
 		return label, nil
 	}
-	value, err := t.meta(i, "label")
+	value, err := t.meta(i, cmp.Or(t.want.label, "label"))
 	var number json.Number
 	if err != nil || value == nil || value[0] == '"' || json.Unmarshal(value, &number) != nil || number == "" {
 		return -1, err
 	}
 	label, err := parseLabel(number.String())
 	if err != nil {
-		return 0, t.fault(i, fmt.Errorf(".json: label: %w", err))
+		return 0, t.fault(i, fmt.Errorf(".json: %s: %w", cmp.Or(t.want.label, "label"), err))
 	}
 	return label, nil
 }
@@ -264,24 +259,31 @@ func (t *tarShard) meta(i int, key string) (json.RawMessage, error) {
 	return object[key], nil
 }
 
-// text is the record's caption: that of .txt, else the string under "caption" or
-// "text" in .json, else "".
-func (t *tarShard) text(i int) (string, error) {
-	if at := t.records[i].text; at != absent {
+// texts are the record's captions: that of .txt, else what stands under "caption"
+// or "text" in .json, a string or an array of them. A key that was asked for is
+// looked for in .json alone.
+func (t *tarShard) texts(i int) ([]string, error) {
+	keys := []string{"caption", "text"}
+	if t.want.caption != "" {
+		keys = []string{t.want.caption}
+	} else if at := t.records[i].text; at != absent {
 		data, err := t.bytes(i, at)
-		return strings.TrimSpace(string(data)), err
+		return []string{strings.TrimSpace(string(data))}, err
 	}
-	for _, key := range []string{"caption", "text"} {
+	for _, key := range keys {
 		value, err := t.meta(i, key)
 		if err != nil {
-			return "", err
+			return nil, err
 		}
-		var caption string
-		if json.Unmarshal(value, &caption) == nil && caption != "" {
-			return caption, nil
+		texts, err := jsonTexts(value)
+		if err != nil {
+			return nil, t.fault(i, fmt.Errorf(".json: %s: %w", key, err))
+		}
+		if len(texts) > 0 {
+			return texts, nil
 		}
 	}
-	return "", nil
+	return nil, nil
 }
 
 // read returns the record's image, label and caption.
@@ -298,6 +300,9 @@ func (t *tarShard) read(i int) (raw, error) {
 	if err != nil {
 		return raw{}, err
 	}
-	text, err := t.text(i)
-	return raw{image: image, label: label, text: text}, err
+	record := raw{image: image, label: label}
+	if t.want.texts {
+		record.texts, err = t.texts(i)
+	}
+	return record, err
 }

@@ -41,12 +41,13 @@ func TestTarFormats(t *testing.T) {
 			t.Fatalf("%v: %d records, want %d", row.format, s.len(), len(row.keys))
 		}
 		for i, key := range row.keys {
+			s.want.texts = true
 			got, err := s.read(i)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if s.key(i) != key || !bytes.Equal(got.image, dot(2+i, 2, 7)) || got.label != int64(i) || got.text != "a caption "+key {
-				t.Errorf("%v: record %d is %q with label %d, text %q", row.format, i, s.key(i), got.label, got.text)
+			if s.key(i) != key || !bytes.Equal(got.image, dot(2+i, 2, 7)) || got.label != int64(i) || strings.Join(got.texts, "|") != "a caption "+key {
+				t.Errorf("%v: record %d is %q with label %d, text %q", row.format, i, s.key(i), got.label, got.texts)
 			}
 		}
 	}
@@ -130,6 +131,7 @@ func TestTarRules(t *testing.T) {
 		if i >= s.len() || s.key(i) != row.key {
 			t.Fatalf("record %d of %d is not %q", i, s.len(), row.key)
 		}
+		s.want.texts = true
 		got, err := s.read(i)
 		if row.bad != "" {
 			var fault *Fault
@@ -138,8 +140,8 @@ func TestTarRules(t *testing.T) {
 			}
 			continue
 		}
-		if err != nil || string(got.image) != row.image || got.label != row.label || got.text != row.text {
-			t.Errorf("%s: %q, label %d, text %q, %v", row.key, got.image, got.label, got.text, err)
+		if err != nil || string(got.image) != row.image || got.label != row.label || strings.Join(got.texts, "|") != row.text {
+			t.Errorf("%s: %q, label %d, text %q, %v", row.key, got.image, got.label, got.texts, err)
 		}
 	}
 	if s.len() != 15 {

@@ -20,7 +20,7 @@ func convert(p *picture, channels int) *picture {
 	if p.c == channels {
 		return p
 	}
-	out := newPicture(p.w, p.h, channels)
+	out := p.like(p.w, p.h, channels)
 	if channels == 1 {
 		for i := range out.pix {
 			r, g, b := uint32(p.pix[3*i]), uint32(p.pix[3*i+1]), uint32(p.pix[3*i+2])
@@ -34,29 +34,48 @@ func convert(p *picture, channels int) *picture {
 	return out
 }
 
-// canvas makes the example's pixels before flip and normalisation, from the
-// record's image bytes: upright, channels, short side to size, crop, pad.
-// The crop's place is drawn by position.
-func (d *Dataset) canvas(data []byte, position int64) (*picture, error) {
-	p, err := decode(data)
+// canvas makes the example's pixels before flip and normalisation from a record:
+// upright, channels, then either short side to size and crop, or, with CropSize, crop
+// and resize; pad. The crop's place is drawn by position.
+func (d *Dataset) canvas(record raw, position int64) (*picture, error) {
+	o := d.options
+	size := o.Resolution - 2*o.Pad
+	least := size
+	if o.CropSize > 0 {
+		least = math.MaxInt // the crop counts the image's own pixels
+	}
+	p, err := record.picture(least)
 	if err != nil {
 		return nil, err
 	}
-	if d.options.ExifTranspose {
-		p = upright(p, orientation(data))
+	if o.ExifTranspose {
+		p = upright(p, orientation(record.image))
 	}
-	size := d.options.Resolution - 2*d.options.Pad
-	w, h, err := shortSide(p.w, p.h, size)
+	p = convert(p, o.Channels)
+	place := func(w, h, size int) (x, y int) {
+		if o.Crop == CropRandom {
+			draw := rng.New(o.Seed, "crop", uint64(position))
+			x = draw.Intn(w - size + 1)
+			return x, draw.Intn(h - size + 1)
+		}
+		return centre(w - size), centre(h - size)
+	}
+	if o.CropSize > 0 {
+		if min(p.w, p.h) < o.CropSize {
+			return nil, fmt.Errorf("image of %d×%d is smaller than crop_size %d", p.w, p.h, o.CropSize)
+		}
+		x, y := place(p.w, p.h, o.CropSize)
+		p = resize(cut(p, window{x, y, o.CropSize, o.CropSize}, 0), size, size, o.Filter)
+		return cut(p, window{0, 0, size, size}, o.Pad), nil
+	}
+	w, h := p.size()
+	w, h, err = shortSide(w, h, size)
 	if err != nil {
 		return nil, err
 	}
-	p = resize(convert(p, d.options.Channels), w, h, d.options.Filter)
-	x, y := centre(w-size), centre(h-size)
-	if d.options.Crop == CropRandom {
-		draw := rng.New(d.options.Seed, "crop", uint64(position))
-		x, y = draw.Intn(w-size+1), draw.Intn(h-size+1)
-	}
-	return crop(p, x, y, size, d.options.Pad), nil
+	x, y := place(w, h, size)
+	p = resizeWindow(p, w, h, window{x, y, size, size}, o.Filter)
+	return cut(p, window{0, 0, size, size}, o.Pad), nil
 }
 
 // shortSide returns the size whose shorter side is size, the longer one rounded
@@ -76,14 +95,14 @@ func shortSide(w, h, size int) (int, int, error) {
 // centre is torchvision's CenterCrop offset: half the excess, halves to even.
 func centre(excess int) int { return int(math.RoundToEven(float64(excess) / 2)) }
 
-// crop cuts a size×size square at (x, y) and puts pad black pixels around it.
-func crop(p *picture, x, y, size, pad int) *picture {
-	if pad == 0 && p.w == size && p.h == size {
+// cut copies a part of a picture and puts pad black pixels around it.
+func cut(p *picture, part window, pad int) *picture {
+	if pad == 0 && part == (window{0, 0, p.w, p.h}) {
 		return p
 	}
-	out := newPicture(size+2*pad, size+2*pad, p.c)
-	for row := range size {
-		from := p.pix[((y+row)*p.w+x)*p.c:][:size*p.c]
+	out := newPicture(part.w+2*pad, part.h+2*pad, p.c)
+	for row := range part.h {
+		from := p.pix[((part.y+row)*p.w+part.x)*p.c:][:part.w*p.c]
 		copy(out.pix[((pad+row)*out.w+pad)*p.c:], from)
 	}
 	return out

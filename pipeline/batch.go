@@ -1,8 +1,10 @@
 package pipeline
 
 import (
+	"context"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 
@@ -17,13 +19,15 @@ type feeder struct {
 	schedule    *diffusion.Schedule
 	lossWeights []float64 // by timestep
 	conditioned bool
-	dropout     float64 // probability of the model's dropout
+	channels    int
+	dropout     float64      // probability of the model's dropout
+	text        *TextEncoder // nil where the model takes no text
 }
 
 // fill writes micro-batch rows [from, from+n) of the pool into the inputs. share
 // is the micro-batch's part of the batch: the graph averages over the
 // micro-batch, the step over the batch.
-func (f *feeder) fill(t *Stepper, p *pool, from, n int, share, lossScale float64) error {
+func (f *feeder) fill(ctx context.Context, t *Stepper, p *pool, from, n int, share, lossScale float64) error {
 	seed, dim := uint64(f.config.Train.Seed), p.dim
 	images, noise := p.images[from*dim:(from+n)*dim], p.noise[from*dim:(from+n)*dim]
 	first := uint64(p.position) + uint64(from)
@@ -38,6 +42,13 @@ func (f *feeder) fill(t *Stepper, p *pool, from, n int, share, lossScale float64
 	floats := map[string][]float32{"sample": images, "noise": noise, "loss_weights": weights, "loss_scale": {float32(lossScale)}}
 	if gamma := f.config.Train.InputPerturbation; gamma > 0 {
 		floats["input_noise"] = perturbed(noise, gamma, seed, first, n)
+	}
+	if f.text != nil {
+		states, err := f.text.Encode(ctx, f.captions(p.texts[from:from+n], seed, first))
+		if err != nil {
+			return fmt.Errorf("captions of positions %d…%d: %w", first, first+uint64(n)-1, err)
+		}
+		floats["encoder_hidden_states"] = states
 	}
 	for name, values := range floats {
 		if err := t.Input(name).SetFloat32(values); err != nil {
@@ -68,11 +79,30 @@ func (f *feeder) labels(labels []int64, seed, first uint64) ([]int64, error) {
 			return nil, fmt.Errorf("the example at position %d has label %d: want 0…%d ([data] num_classes)", first+uint64(i), label, f.config.Data.NumClasses-1)
 		}
 		out[i] = label
-		if p := f.config.Train.ConditioningDropout; p > 0 && rng.New(seed, "conditioning_dropout", first+uint64(i)).Float64() < p {
+		if f.drops(seed, first+uint64(i)) {
 			out[i] = int64(f.config.Data.NumClasses)
 		}
 	}
 	return out, nil
+}
+
+// captions are the texts, a share of them replaced by the empty one.
+func (f *feeder) captions(texts []string, seed, first uint64) []string {
+	out := slices.Clone(texts)
+	for i := range out {
+		if f.drops(seed, first+uint64(i)) {
+			out[i] = ""
+		}
+	}
+	return out
+}
+
+// drops reports whether the example of a position trains unconditionally, which
+// is what classifier-free guidance needs (Ho & Salimans 2022, arXiv 2207.12598,
+// Algorithm 1).
+func (f *feeder) drops(seed, position uint64) bool {
+	p := f.config.Train.ConditioningDropout
+	return p > 0 && rng.New(seed, "conditioning_dropout", position).Float64() < p
 }
 
 // offset adds one draw a channel, × noise_offset, after the pairing: the model
@@ -84,7 +114,7 @@ func (f *feeder) offset(noise []float32, seed, first uint64, n int) []float32 {
 	}
 	out := make([]float32, len(noise))
 	dim := len(noise) / n
-	channels := f.config.Data.Channels
+	channels := f.channels
 	draws := make([]float32, channels)
 	for i := range n {
 		rng.New(seed, "noise_offset", first+uint64(i)).FillNormal(draws)

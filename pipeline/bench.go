@@ -49,7 +49,7 @@ func OpenStepBench(ctx context.Context, o BenchOptions) (*StepBench, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &StepBench{Batch: c.Train.MicroBatch, Resolution: c.Data.Resolution, pool: syntheticPool(c)}
+	b := &StepBench{Batch: c.Train.MicroBatch, Resolution: c.Data.Resolution}
 	if err := b.open(ctx, c, o.Messages); err != nil {
 		b.Close()
 		return nil, err
@@ -68,11 +68,19 @@ func (b *StepBench) open(ctx context.Context, c Config, messages io.Writer) (err
 		Threads: c.Runtime.Threads, Log: func(line string) { fmt.Fprintln(messages, line) }}); err != nil {
 		return err
 	}
+	b.pool = syntheticPool(c, b.subject)
 	b.Threads, b.Library, b.Provider = b.engine.Threads, b.engine.Version, b.engine.Provider
 	if b.trainer, err = newTrainer(b.engine, c, b.subject); err != nil {
 		return err
 	}
 	b.Parameters, _ = b.trainer.state.Layout.Count()
+	if states := b.trainer.step.Input("encoder_hidden_states"); states != nil {
+		values := make([]float32, states.Len())
+		rng.New(uint64(c.Train.Seed), "bench/encoder_hidden_states", 0).FillNormal(values)
+		if err := states.SetFloat32(values); err != nil {
+			return err
+		}
+	}
 	return b.trainer.state.Draw(uint64(c.Train.Seed))
 }
 
@@ -89,9 +97,15 @@ func (o BenchOptions) config() (Config, error) {
 		}
 		defer m.Close()
 		c.Model.Path, c.Model.Init = o.Model, "random"
-		c.Data.Channels, c.Data.NumClasses, c.Data.Resolution = m.UNet.InChannels, 0, m.UNet.SampleSize.H
-		if m.UNet.SampleSize.H != m.UNet.SampleSize.W {
+		size := m.UNet.Sample()
+		c.Data.Channels, _ = m.UNet.Channels()
+		c.Data.NumClasses, c.Data.Resolution = 0, size.H
+		if size.H != size.W {
 			c.Data.Resolution = 0 // a square is what a run has
+		}
+		if m.VAE != nil { // sample_size is in latents, [data] in pixels
+			c.Data.Channels = m.VAE.InChannels
+			c.Data.Resolution *= m.VAE.Factor()
 		}
 		if m.UNet.Conditioning() != "" {
 			c.Data.NumClasses = 1
@@ -113,9 +127,11 @@ func (o BenchOptions) config() (Config, error) {
 	return c, nil
 }
 
-// syntheticPool is a batch of uniform pixels and labels in turn.
-func syntheticPool(c Config) *pool {
-	p := &pool{n: c.Train.BatchSize, dim: c.Data.Channels * c.Data.Resolution * c.Data.Resolution}
+// syntheticPool is a batch of uniform pixels, or latents, and labels in turn.
+func syntheticPool(c Config, s *subject) *pool {
+	channels, _ := s.unet.Channels()
+	o := s.graph(c)
+	p := &pool{n: c.Train.BatchSize, dim: channels * o.Height * o.Width}
 	p.images, p.noise, p.labels = make([]float32, p.n*p.dim), make([]float32, p.n*p.dim), make([]int64, p.n)
 	r := rng.New(uint64(c.Train.Seed), "bench", 0)
 	for i := range p.images {
@@ -132,7 +148,7 @@ func (b *StepBench) Step(ctx context.Context) (time.Duration, error) {
 	start := time.Now()
 	t, p := b.trainer, b.pool
 	drawNoise(p.noise, uint64(t.config.Train.Seed), p.position, p.n)
-	if err := t.feed.fill(t.step, p, 0, p.n, 1, 1); err != nil {
+	if err := t.feed.fill(ctx, t.step, p, 0, p.n, 1, 1); err != nil {
 		return 0, err
 	}
 	if _, _, err := t.step.Gradients(ctx, true); err != nil {

@@ -16,6 +16,7 @@ import (
 //	toml    the key
 //	doc     meaning and unit, printed as the key's comment
 //	is      the words a string may be, separated by "|"
+//	list    "any" where a list may be empty, and its entries too
 //	range   the interval a number must lie in; an empty bound is infinite
 //	resume  "free" where a resumed run may differ from the run it continues
 type Config struct {
@@ -42,10 +43,11 @@ type ConfigModel struct {
 
 // ConfigData is the [data] table.
 type ConfigData struct {
-	Source        []string `toml:"source" doc:"WebDataset tar or image folder, glob or {000..009}, or an array of them; \"fashion-mnist\" is the embedded set"`
+	Source        []string `toml:"source" doc:"WebDataset tar, parquet file, .csv or .jsonl table of images, CIFAR batch, IDX file or folder of any of these or of images; a glob or {000..009}, or an array of them; \"fashion-mnist\" is the embedded set"`
 	Resolution    int      `toml:"resolution" range:"[1,]" doc:"height and width that the model sees, in pixels, pad included"`
 	Channels      int      `toml:"channels" range:"[1,4]" doc:"colour channels: 1 grey, 3 RGB"`
 	Crop          string   `toml:"crop" is:"center|random" doc:"which square of an image that is not square"`
+	CropSize      int      `toml:"crop_size" range:"[0,]" doc:"side of that square in the image's own pixels, before the resize (140 or 148 for CelebA); 0: the short side"`
 	Flip          bool     `toml:"flip" doc:"mirror half of the images left to right"`
 	Filter        string   `toml:"filter" is:"bilinear|bicubic|lanczos" doc:"resampling filter, as PIL names and computes it"`
 	Pad           int      `toml:"pad" range:"[0,]" doc:"pixels of black added to each side, after the resize to resolution − 2·pad"`
@@ -55,6 +57,13 @@ type ConfigData struct {
 	BadLimit      int      `toml:"bad_limit" range:"[0,]" doc:"different bad records after which the run stops; 0: no limit"`
 	NumClasses    int      `toml:"num_classes" range:"[0,]" doc:"classes that condition the model; 0: unconditional, labels are ignored"`
 	ExifTranspose bool     `toml:"exif_transpose" doc:"turn photographs upright by their EXIF orientation (torchvision does not, Hugging Face does)"`
+	ImageKey      string   `toml:"image_key" doc:"column of a parquet file that holds the image, or of a table that holds its file's name; empty: \"image\", \"img\" …, \"file_name\" …"`
+	LabelKey      string   `toml:"label_key" doc:"column, field of a .json member or attribute of CelebA that holds the label; empty: .cls, the class folder, \"label\""`
+
+	Captions        string `toml:"captions" is:"none|stored|class" doc:"the text of an image, for models that take one: none is empty (unconditional), stored is the record's own, class is its class's name in caption_template"`
+	CaptionKey      string `toml:"caption_key" doc:"captions = \"stored\": column, or field of a .json member that holds it; empty: .txt, \"caption\", \"text\""`
+	CaptionTemplate string `toml:"caption_template" doc:"captions = \"class\": text around {class} (the whole line of class_names), {first} (its first synonym) or {synonym} (one of them, drawn)"`
+	ClassNames      string `toml:"class_names" doc:"file of class names, a class a line, synonyms with commas between; num_classes lines, where that is not 0; empty: the names that the data stores"`
 }
 
 // ConfigNoise is the [noise] table.
@@ -94,18 +103,20 @@ type ConfigScheduler struct {
 
 // ConfigTrain is the [train] table.
 type ConfigTrain struct {
-	BatchSize           int      `toml:"batch_size" range:"[1,]" doc:"images that one optimizer step sees"`
-	MicroBatch          int      `toml:"micro_batch" range:"[0,]" doc:"images that are in memory at once; divides batch_size; 0: batch_size"`
-	MaxSteps            int      `toml:"max_steps" range:"[1,]" resume:"free" doc:"optimizer steps of the whole run"`
-	Seed                int64    `toml:"seed" range:"[0,]" doc:"decides order, crops, timesteps, noise, dropout and new weights"`
-	PredictionType      string   `toml:"prediction_type" is:"epsilon|v_prediction|sample" doc:"what the model predicts; written into scheduler_config.json"`
-	SNRGamma            float64  `toml:"snr_gamma" range:"[0,]" doc:"min-SNR loss weights (arXiv 2303.09556), 5 is usual; 0: off"`
-	NoiseOffset         float64  `toml:"noise_offset" range:"[0,]" doc:"standard deviation of one more draw a channel, added after pairing; 0: off"`
-	InputPerturbation   float64  `toml:"input_perturbation" range:"[0,]" doc:"extra noise in the model's input, not in its target (arXiv 2301.11706), 0.1 is usual; 0: off"`
-	ConditioningDropout float64  `toml:"conditioning_dropout" range:"[0,1)" doc:"share of labels replaced by label num_classes, for guidance; num_class_embeds must exceed num_classes"`
-	MaxGradNorm         float64  `toml:"max_grad_norm" range:"[0,]" doc:"gradients of a larger global norm are scaled down to it; 0: off"`
-	MaxBadSteps         int      `toml:"max_bad_steps" range:"[1,]" doc:"steps in a row that may be skipped for a gradient that is not finite"`
-	Parameters          []string `toml:"parameters" doc:"glob, or an array of globs, over state-dict keys: which weights are trained; * crosses dots"`
+	BatchSize             int     `toml:"batch_size" range:"[1,]" doc:"images that one optimizer step sees"`
+	MicroBatch            int     `toml:"micro_batch" range:"[0,]" doc:"images that are in memory at once; divides batch_size; 0: batch_size"`
+	MaxSteps              int     `toml:"max_steps" range:"[1,]" resume:"free" doc:"optimizer steps of the whole run"`
+	Seed                  int64   `toml:"seed" range:"[0,]" doc:"decides order, crops, timesteps, noise, dropout and new weights"`
+	PredictionType        string  `toml:"prediction_type" is:"epsilon|v_prediction|sample" doc:"what the model predicts; written into scheduler_config.json"`
+	SNRGamma              float64 `toml:"snr_gamma" range:"[0,]" doc:"min-SNR loss weights (arXiv 2303.09556), 5 is usual; 0: off"`
+	NoiseOffset           float64 `toml:"noise_offset" range:"[0,]" doc:"standard deviation of one more draw a channel, added after pairing; 0: off"`
+	InputPerturbation     float64 `toml:"input_perturbation" range:"[0,]" doc:"extra noise in the model's input, not in its target (arXiv 2301.11706), 0.1 is usual; 0: off"`
+	ConditioningDropout   float64 `toml:"conditioning_dropout" range:"[0,1)" doc:"share of labels replaced by label num_classes, for guidance; num_class_embeds must exceed num_classes"`
+	MaxGradNorm           float64 `toml:"max_grad_norm" range:"[0,]" doc:"gradients of a larger global norm are scaled down to it; 0: off"`
+	MaxBadSteps           int     `toml:"max_bad_steps" range:"[1,]" doc:"steps in a row that may be skipped for a gradient that is not finite"`
+	GradientCheckpointing bool    `toml:"gradient_checkpointing" doc:"keep a block's input only and compute its inside again for its gradients: less memory, more time, the same bits"`
+
+	Parameters []string `toml:"parameters" doc:"glob, or an array of globs, over state-dict keys: which weights are trained; * crosses dots"`
 }
 
 // ConfigOptimizer is the [optimizer] table.
@@ -142,9 +153,12 @@ type ConfigCheckpoint struct {
 type ConfigSample struct {
 	EverySteps int     `toml:"every_steps" range:"[0,]" resume:"free" doc:"steps between grids; 0: only the last"`
 	Steps      int     `toml:"steps" range:"[1,]" doc:"denoising steps of a sample; at most num_train_timesteps"`
-	Sampler    string  `toml:"sampler" is:"ddim|ddpm" doc:"how a sample is denoised"`
+	Sampler    string  `toml:"sampler" is:"ddim|ddpm|pndm|euler|euler_a|dpm++_2m|dpm++_2m_karras" doc:"how a sample is denoised"`
 	Eta        float64 `toml:"eta" range:"[0,1]" doc:"DDIM: noise that is put back; 0 is deterministic, 1 has DDPM's variance"`
-	PerClass   int     `toml:"per_class" range:"[1,]" doc:"images a class, a row each; of an unconditional model, rows and images a row"`
+	PerClass   int     `toml:"per_class" range:"[1,]" doc:"images a class or prompt, a row each; of an unconditional model, rows and images a row"`
+
+	Prompts       []string `toml:"prompts" list:"any" doc:"of a text-conditioned model: prompts, a row each; empty: the captions of the first 8 classes, or the empty prompt"`
+	GuidanceScale float64  `toml:"guidance_scale" range:"[1,]" doc:"classifier-free guidance; 1: off; more needs an unconditional half (conditioning_dropout, or pretrained Stable Diffusion)"`
 }
 
 // ConfigLog is the [log] table.

@@ -142,14 +142,15 @@ func configConvert(v reflect.Value, value any) bool {
 }
 
 // configAllowed reports whether v lies in what the tags "is" and "range" allow.
-// A list has at least one entry, none of them empty; no number is infinite.
+// A list has at least one entry, none of them empty, unless its tag "list" is
+// "any"; no number is infinite.
 func configAllowed(tags reflect.StructField, v reflect.Value) bool {
 	switch v.Kind() {
 	case reflect.String:
 		words := tags.Tag.Get("is")
 		return words == "" || slices.Contains(strings.Split(words, "|"), v.String())
 	case reflect.Slice:
-		return v.Len() > 0 && !slices.Contains(v.Interface().([]string), "")
+		return tags.Tag.Get("list") == "any" || v.Len() > 0 && !slices.Contains(v.Interface().([]string), "")
 	case reflect.Int, reflect.Int64:
 		return configInside(tags.Tag.Get("range"), float64(v.Int()))
 	case reflect.Float64:

@@ -33,7 +33,7 @@ func (c Config) Validate() error {
 		return fmt.Errorf("[noise] per_class = true, but [data] num_classes = 0: want per_class = false for an unconditional model")
 	case noise.Pairing == "knn" && noise.Center == "class" && data.NumClasses == 0:
 		return fmt.Errorf("[noise] center = \"class\", but [data] num_classes = 0: want \"global\" or \"none\" for an unconditional model")
-	case train.ConditioningDropout > 0 && data.NumClasses == 0:
+	case train.ConditioningDropout > 0 && data.NumClasses == 0 && c.Model.Path == "":
 		return fmt.Errorf("[train] conditioning_dropout = %v, but [data] num_classes = 0: there is no label to drop; want 0", train.ConditioningDropout)
 	case data.Channels == 2:
 		return fmt.Errorf("[data] channels = 2: want 1 (grey) or 3 (RGB)")
@@ -43,6 +43,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("[scheduler] beta_start = %v is above beta_end = %v: noise must grow", scheduler.BetaStart, scheduler.BetaEnd)
 	case scheduler.RescaleBetasZeroSNR && train.PredictionType == "epsilon":
 		return fmt.Errorf("[scheduler] rescale_betas_zero_snr = true, but [train] prediction_type = \"epsilon\", which says nothing of the image in pure noise: want \"v_prediction\" or \"sample\"")
+	case c.Sample.GuidanceScale > 1 && train.ConditioningDropout == 0 && c.Model.Path == "":
+		return fmt.Errorf("[sample] guidance_scale = %v, but [train] conditioning_dropout = 0: a new model then has no unconditional half; want guidance_scale = 1, or some dropout", c.Sample.GuidanceScale)
 	case c.Sample.Steps > scheduler.NumTrainTimesteps:
 		return fmt.Errorf("[sample] steps = %d, but [scheduler] num_train_timesteps = %d: want at most as many", c.Sample.Steps, scheduler.NumTrainTimesteps)
 	case c.LR.Schedule == "constant" && c.LR.WarmupSteps > 0:
@@ -174,12 +176,20 @@ func (c Config) Text() string {
 
 // Save writes Text to path: whole, or not at all.
 func (c Config) Save(path string) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-config-*")
-	if err != nil {
+	if err := writeWhole(path, []byte(c.Text())); err != nil {
 		return fmt.Errorf("write configuration: %w", err)
 	}
+	return nil
+}
+
+// writeWhole writes a file whole, or not at all, and flushes it to the disk.
+func writeWhole(path string, content []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-"+filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
 	defer os.Remove(f.Name())
-	_, err = f.WriteString(c.Text())
+	_, err = f.Write(content)
 	if err == nil {
 		err = f.Chmod(0o644)
 	}
@@ -192,10 +202,7 @@ func (c Config) Save(path string) error {
 	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}
-	if err != nil {
-		return fmt.Errorf("write configuration %s: %w", path, err)
-	}
-	return nil
+	return err
 }
 
 // UNetJSON is [model.unet] as a diffusers unet/config.json, with null for

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"immiscible/models/onnx"
+	"immiscible/models/unet"
+	"immiscible/pipeline/diffusion"
 )
 
 var updateDigests = flag.Bool("update-digests", false, "write testdata/digests.json anew: say why in the commit")
@@ -23,11 +25,9 @@ func TestArtifactDigests(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := openSubject(c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		g, err := TrainingGraph(s.unet, s.schedule, GraphOptions{Batch: 2, Height: c.Data.Resolution, Width: c.Data.Resolution, Dropout: true, Trained: s.trained(c)})
+		s, o := digestSubject(t, c)
+		o.Batch, o.Trained = 2, s.trained(c)
+		g, err := TrainingGraph(s.unet, s.schedule, o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -72,4 +72,29 @@ func TestArtifactDigests(t *testing.T) {
 	if len(want) != len(got) {
 		t.Errorf("%d digests are stored, want %d", len(want), len(got))
 	}
+}
+
+// digestSubject is what a preset trains. That of Stable Diffusion starts from a
+// folder: its U-Net's config.json stands in testdata, its latents are an eighth
+// of the image.
+func digestSubject(t *testing.T, c Config) (*subject, GraphOptions) {
+	if c.Model.Path == "" {
+		s, err := openSubject(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s, s.graph(c)
+	}
+	net, err := unet.Load("testdata/sd-v1-4-unet.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	schedule, err := diffusion.New(c.Scheduler.diffusers(c.Train.PredictionType))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &subject{unet: net, schedule: schedule}
+	o := s.graph(c)
+	o.Height, o.Width = c.Data.Resolution/8, c.Data.Resolution/8
+	return s, o
 }

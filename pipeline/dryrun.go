@@ -25,8 +25,7 @@ func DryRun(c Config) (*Plan, error) {
 		return nil, err
 	}
 	defer s.close()
-	g, err := TrainingGraph(s.unet, s.schedule, GraphOptions{Batch: c.Train.MicroBatch, Height: c.Data.Resolution, Width: c.Data.Resolution,
-		Dropout: true, InputPerturbation: c.Train.InputPerturbation > 0, Trained: s.trained(c)})
+	g, err := TrainingGraph(s.unet, s.schedule, s.graph(c))
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,10 +12,8 @@ import (
 
 	"immiscible/models"
 	"immiscible/models/graph"
-	"immiscible/models/onnx"
 	"immiscible/models/safetensors"
 	"immiscible/pipeline/diffusion"
-	"immiscible/pipeline/optim"
 )
 
 // ExportOptions say what Export writes.
@@ -24,7 +21,8 @@ type ExportOptions struct {
 	Model         string // diffusers folder
 	Out           string // folder for the artifacts; must not exist, or be empty
 	Batch         int
-	Height, Width int  // pixels; 0: the configuration's sample_size
+	Height, Width int  // pixels, of a latent model too; 0: the configuration's sample_size
+	Tokens        int  // of encoder_hidden_states; 0: the text encoder's max_position_embeddings, or CLIP's 77
 	Dropout       bool // keep the configuration's dropout, masks as inputs
 	Messages      io.Writer
 }
@@ -60,8 +58,9 @@ type manifestValue struct {
 
 // Export writes training_model.onnx, eval_model.onnx, optimizer_model.onnx,
 // grad_norm_model.onnx, model.safetensors and manifest.json: everything that a
-// stock ONNX Runtime, in any language, needs to train the model. The folder
-// appears whole or not at all.
+// stock ONNX Runtime, in any language, needs to train the model; and, of a
+// pipeline folder that has them, its autoencoder and its text encoder
+// (export_parts.go). The folder appears whole or not at all.
 func Export(o ExportOptions) error {
 	m, err := models.Open(o.Model, "unet")
 	if err != nil {
@@ -78,13 +77,26 @@ func Export(o ExportOptions) error {
 	if err != nil {
 		return err
 	}
+	factor := 1 // pixels a number of the model's input, in each direction
+	if m.VAE != nil {
+		factor = m.VAE.Factor()
+	} else if m.UNet.CrossAttentionDim() > 0 {
+		fmt.Fprintf(o.Messages, "%s has no vae folder: sizes are the model's own, in latents\n", o.Model)
+	}
 	if o.Height == 0 {
-		o.Height, o.Width = m.UNet.SampleSize.H, m.UNet.SampleSize.W
+		size := m.UNet.Sample()
+		o.Height, o.Width = size.H*factor, size.W*factor
 	}
 	if o.Height == 0 {
 		return fmt.Errorf("%s: config.json has no sample_size: name one with -resolution", o.Model)
 	}
-	options := GraphOptions{Batch: o.Batch, Height: o.Height, Width: o.Width, Dropout: o.Dropout}
+	if o.Height%factor != 0 || o.Width%factor != 0 {
+		return fmt.Errorf("-resolution %dx%d: want multiples of %d pixels, one latent of the VAE", o.Height, o.Width, factor)
+	}
+	if m.Text != nil && o.Tokens == 0 {
+		o.Tokens = m.Text.MaxPositionEmbeddings
+	}
+	options := GraphOptions{Batch: o.Batch, Height: o.Height / factor, Width: o.Width / factor, Tokens: o.Tokens, Dropout: o.Dropout}
 	training, err := TrainingGraph(m.UNet, schedule, options)
 	if err != nil {
 		return err
@@ -94,63 +106,22 @@ func Export(o ExportOptions) error {
 		return err
 	}
 	layout := NewLayout(training.Params(), m.UNet.Trained)
-	optimizer, err := optim.AdamWGraph(layout.Chunk)
+	weights, err := exportedWeights(m.Weights, layout, todaysKey)
 	if err != nil {
 		return err
 	}
-	norm, err := optim.GradNormGraph(layout.Chunk)
+	parts, err := exportedParts(m, o)
 	if err != nil {
 		return err
 	}
-
-	list := manifest{Chunk: layout.Chunk, Trained: layout.Trained, Opset: graph.Opset, Models: map[string]modelSignature{}, Digests: map[string]string{}}
-	for _, p := range layout.Params {
-		list.Parameters = append(list.Parameters, manifestParam{p.Key, p.Shape, "float32", p.Offset, p.Trained})
-	}
-	weights, err := exportedWeights(m, layout)
-	if err != nil {
-		return err
-	}
-	if entries, err := os.ReadDir(o.Out); err == nil && len(entries) > 0 {
-		return fmt.Errorf("-out %s is not empty: name another folder", o.Out)
-	}
-	if err := os.MkdirAll(filepath.Dir(filepath.Clean(o.Out)), 0o755); err != nil {
-		return fmt.Errorf("-out %s: %w: name a folder that can be written", o.Out, err)
-	}
-	temp, err := os.MkdirTemp(filepath.Dir(filepath.Clean(o.Out)), ".tmp-export-*")
-	if err != nil {
-		return fmt.Errorf("-out %s: %w: name a folder that can be written", o.Out, err)
-	}
-	defer os.RemoveAll(temp)
-	for _, a := range []struct {
-		file string
-		g    *graph.Graph
-	}{{"training_model.onnx", training}, {"eval_model.onnx", eval}, {"optimizer_model.onnx", optimizer}, {"grad_norm_model.onnx", norm}} {
-		model, err := a.g.Model()
-		if err == nil {
-			err = onnx.Check(model)
+	return artifacts{training: training, eval: eval, layout: layout, weights: weights, more: func(dir string, models map[string]modelSignature) error {
+		for _, part := range parts {
+			if err := part.write(dir, models); err != nil {
+				return err
+			}
 		}
-		if err == nil {
-			err = onnx.Save(filepath.Join(temp, a.file), model)
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", a.file, err)
-		}
-		list.Models[a.file] = signature(a.g)
-	}
-	if err := safetensors.Write(filepath.Join(temp, "model.safetensors"), map[string]string{"format": "pt"}, weights); err != nil {
-		return err
-	}
-	if err := writeManifestJSON(temp, list); err != nil {
-		return err
-	}
-	if err := os.Chmod(temp, 0o755); err != nil {
-		return err
-	}
-	if err := os.Remove(o.Out); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("-out %s: %w", o.Out, err)
-	}
-	return os.Rename(temp, o.Out)
+		return nil
+	}}.write(o.Out)
 }
 
 func signature(g *graph.Graph) modelSignature {
@@ -167,23 +138,26 @@ func signature(g *graph.Graph) modelSignature {
 	return s
 }
 
-// exportedWeights are the folder's weights as float32 under today's keys.
-func exportedWeights(m *models.Model, layout Layout) ([]safetensors.Entry, error) {
-	tensors, err := matchWeights(m.Weights, layout)
+// exportedWeights are a file's weights as float32 under today's keys, which key
+// maps its names to. One tensor at a time is in memory while they are written.
+func exportedWeights(f *safetensors.File, layout Layout, key func(name string) (string, bool)) ([]safetensors.Entry, error) {
+	tensors, err := matchWeights(f, layout, key)
 	if err != nil {
 		return nil, err
 	}
 	var entries []safetensors.Entry
 	for i, p := range layout.Params {
-		values := make([]float32, p.Numel())
-		if err := m.Weights.Float32(tensors[i], values); err != nil {
-			return nil, err
-		}
 		shape := make([]int64, len(p.Shape))
 		for k, d := range p.Shape {
 			shape[k] = int64(d)
 		}
-		entries = append(entries, safetensors.Float32Entry(p.Key, shape, values))
+		entries = append(entries, safetensors.Entry{Name: p.Key, DType: "F32", Shape: shape, Write: func(w io.Writer) error {
+			values := make([]float32, p.Numel())
+			if err := readWeights(f, tensors[i], values); err != nil {
+				return err
+			}
+			return safetensors.Float32Entry(p.Key, shape, values).Write(w)
+		}})
 	}
 	return entries, nil
 }

@@ -18,7 +18,7 @@ import (
 func TestGoldenExport(t *testing.T) {
 	forEachGolden(t, func(t *testing.T, g golden) {
 		out := filepath.Join(t.TempDir(), "out")
-		err := Export(ExportOptions{Model: g.Dir, Out: out, Batch: g.options.Batch, Height: g.options.Height, Width: g.options.Width, Messages: io.Discard})
+		err := Export(ExportOptions{Model: g.Dir, Out: out, Batch: g.options.Batch, Height: g.options.Height, Width: g.options.Width, Tokens: g.options.Tokens, Messages: io.Discard})
 		if err != nil {
 			t.Fatal(err)
 		}

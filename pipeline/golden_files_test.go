@@ -49,7 +49,11 @@ func openGolden(t *testing.T, name string) golden {
 		t.Fatal(err)
 	}
 	g := golden{Model: m, vectors: openTensors(t, filepath.Join(m.Dir, "vectors.safetensors")), schedule: schedule}
-	g.options = GraphOptions{Batch: len(g.vectors.int64s("timesteps")), Height: m.UNet.SampleSize.H, Width: m.UNet.SampleSize.W}
+	size := m.UNet.Sample()
+	g.options = GraphOptions{Batch: len(g.vectors.int64s("timesteps")), Height: size.H, Width: size.W}
+	if m.UNet.CrossAttentionDim() > 0 {
+		g.options.Tokens = int(g.vectors.lookup("encoder_hidden_states").Shape[1])
+	}
 	return g
 }
 

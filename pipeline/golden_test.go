@@ -42,7 +42,7 @@ func (g golden) newStepper(t *testing.T, o GraphOptions, accumulate bool) *Stepp
 
 // feed fills the inputs with examples from … from+n of the vectors.
 func (g golden) feed(t *testing.T, s *Stepper, from, n int, share float32) {
-	for _, name := range []string{"sample", "noise", "timesteps", "class_labels", "loss_weights"} {
+	for _, name := range []string{"sample", "noise", "timesteps", "class_labels", "encoder_hidden_states", "loss_weights"} {
 		input := s.Input(name)
 		if input == nil {
 			continue
@@ -236,7 +236,10 @@ func TestGoldenFrozen(t *testing.T) {
 
 func TestGoldenEval(t *testing.T) {
 	forEachGolden(t, func(t *testing.T, g golden) {
-		gen := g.newGenerator(t, g.options)
+		gen, err := g.newGenerator(t, g.options).evaluator(evaluatorKind{rows: g.options.Batch})
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := gen.sample.SetFloat32(g.vectors.float32s("noisy")); err != nil {
 			t.Fatal(err)
 		}
@@ -245,12 +248,17 @@ func TestGoldenEval(t *testing.T) {
 		}
 		if gen.labels != nil {
 			var err error
-			if g.UNet.Conditioning() == "identity" {
+			if g.UNet.LabelDim() > 0 {
 				err = gen.labels.SetFloat32(g.vectors.float32s("class_labels"))
 			} else {
 				err = gen.labels.SetInt64(g.vectors.int64s("class_labels"))
 			}
 			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if gen.hiddenStates != nil {
+			if err := gen.hiddenStates.SetFloat32(g.vectors.float32s("encoder_hidden_states")); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -1,390 +1,389 @@
 package pipeline
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 
-	"immiscible/datasets/rng"
+	"immiscible/datasets"
 	"immiscible/models"
 	"immiscible/models/engine"
 	"immiscible/pipeline/checkpoint"
 	"immiscible/pipeline/diffusion"
 	"immiscible/pipeline/npy"
-	"immiscible/pipeline/runlog"
 	"immiscible/pipeline/sampler"
 )
 
 // ImagesOptions say which images GenerateImages makes, and how.
 type ImagesOptions struct {
-	Model    string  // diffusers folder
-	Out      string  // folder of the images and manifest.jsonl
-	Classes  []int   // nil: every class of a conditioned model
-	PerClass int     // images a class, or in all of an unconditional model
-	Sampler  string  // a name of sampler.Names
-	Steps    int     // num_inference_steps
-	Eta      float64 // DDIM's
-	Guidance float64 // guidance_scale; 1: off
-	Seed     uint64
-	Latents  string // .npy [images, C, H, W] with the initial noise; "": drawn
-	Weights  string // "ema" or "raw"
-	Batch    int    // images in memory at once; changes no image
-	Engine   engine.Options
-	Messages io.Writer // progress, and a line for each thing a user wants to know
+	Model         string   // diffusers folder
+	Out           string   // folder of the images and manifest.jsonl
+	Prompts       []string // for a model that takes text; nil: classes
+	Negative      string   // negative prompt, what guidance leads away from
+	Classes       []int    // nil: every class of a conditioned model
+	ClassNames    string   // file of class names, for captions; "": class_names.txt of the model folder
+	Template      string   // caption of a class, as datasets.ClassCaption takes it
+	PerClass      int      // images a class or prompt, or in all of an unconditional model
+	Indices       []int    // which images of each class or prompt; nil: 0 … PerClass−1
+	Sampler       string   // a name of sampler.Names; "": the one that the folder's scheduler stands for
+	Steps         int      // num_inference_steps
+	Eta           float64  // DDIM's
+	Guidance      float64  // guidance_scale; 1: off; NaN: 7.5 of a model that takes text, else 1
+	Height, Width int      // in pixels; 0: the model's own
+	Seed          uint64
+	Latents       string // .npy [images, C, H, W] with the initial noise; "": drawn
+	Weights       string // "ema" or "raw"
+	Batch         int    // images in memory at once, changes no image; 0: 32, or 4 of a model that takes text
+	Engine        engine.Options
+	Messages      io.Writer // progress, and a line for each thing a user wants to know
 }
 
-// ImageRecord is one line of manifest.jsonl.
-type ImageRecord struct {
-	File     string  `json:"file"`
-	Index    int     `json:"index"` // among the images of its class
-	Seed     uint64  `json:"seed"`
-	Class    *int    `json:"class,omitempty"`
-	Sampler  string  `json:"sampler"`
-	Steps    int     `json:"steps"`
-	Guidance float64 `json:"guidance"`
-	Eta      float64 `json:"eta,omitempty"`
-	Weights  string  `json:"weights"`
-	Model    string  `json:"model"`             // base name of the folder
-	Latents  string  `json:"latents,omitempty"` // base name of the file
+// imageJob is what GenerateImages does.
+type imageJob struct {
+	ImagesOptions // resolved
+	model         *models.Model
+	schedule      *diffusion.Schedule
+	sampler       *sampler.Sampler
+	factor        int           // pixels a latent; 1 without a VAE
+	all           []ImageRecord // in the manifest's order
+	latents       []float32     // nil: drawn
+	notes         []string      // for Messages, once all is resolved
 }
 
-// GenerateImages writes PerClass PNGs for each class and a manifest with a line
-// for each. An image's noise is a function of the seed, its class and its index,
-// so that any image can be made again alone. Images that an earlier call with
-// the same settings left are kept; only what is missing is made.
+func (j *imageJob) note(format string, args ...any) {
+	j.notes = append(j.notes, fmt.Sprintf(format, args...))
+}
+
+// GenerateImages writes PerClass PNGs for each class or prompt, and a manifest
+// with a line for each. An image's noise is a function of the seed, its class or
+// prompt and its index, so that any image can be made again alone. Images that
+// an earlier call with the same settings left are kept; only what is missing is
+// made.
 func GenerateImages(ctx context.Context, o ImagesOptions) error {
+	j, err := openImageJob(o)
+	if err != nil {
+		return err
+	}
+	defer j.model.Close()
+	missing, others, err := missingImages(o.Out, j.all, o.Indices != nil)
+	if err != nil {
+		return err
+	}
+	if len(missing) < len(j.all) {
+		j.note("%s: %d of %d images are there", o.Out, len(j.all)-len(missing), len(j.all))
+	}
+	if len(missing) == 0 {
+		j.say()
+	} else if err := j.make(ctx, missing); err != nil {
+		return err
+	}
+	return writeManifest(o.Out, append(others, j.all...))
+}
+
+// openImageJob opens the model and resolves the options.
+func openImageJob(o ImagesOptions) (*imageJob, error) {
 	part := map[string]string{"ema": "unet_ema", "raw": "unet"}[o.Weights]
 	if part == "" {
-		return fmt.Errorf("weights %q: want \"ema\" or \"raw\"", o.Weights)
+		return nil, fmt.Errorf("weights %q: want \"ema\" or \"raw\"", o.Weights)
 	}
 	m, err := models.Open(o.Model, part)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer m.Close()
+	j := &imageJob{ImagesOptions: o, model: m}
 	if o.Weights == "ema" && m.Part != "unet_ema" {
-		fmt.Fprintf(o.Messages, "%s has no unet_ema: its only weights are taken\n", o.Model)
-		o.Weights = "raw" // what the manifest is to say
+		j.note("%s has no unet_ema: its only weights are taken", o.Model)
+		j.Weights = "raw" // what the manifest is to say
 	}
-	if m.UNet.SampleSize.H == 0 {
-		return fmt.Errorf("%s: config.json has no sample_size, so that the size of an image is unknown", o.Model)
-	}
-	scheduler := diffusion.DefaultConfig()
-	if m.Scheduler == "" {
-		fmt.Fprintf(o.Messages, "%s has no scheduler_config.json: DDPM's defaults are assumed\n", o.Model)
-	} else if scheduler, err = diffusion.LoadConfig(m.Scheduler); err != nil {
-		return err
-	}
-	schedule, err := diffusion.New(scheduler)
-	if err != nil {
-		return err
-	}
-	s, err := sampler.New(o.Sampler, schedule, o.Steps, o.Eta)
-	if err != nil {
-		return err
-	}
-	all, err := listImages(m, o)
-	if err != nil {
-		return err
-	}
-	latents, err := readLatents(m, o, len(all))
-	if err != nil {
-		return err
-	}
-	missing, others, err := missingImages(o.Out, all)
-	if err != nil {
-		return err
-	}
-	if len(missing) < len(all) {
-		fmt.Fprintf(o.Messages, "%s: %d of %d images are there\n", o.Out, len(all)-len(missing), len(all))
-	}
-	if len(missing) > 0 {
-		if err := makeImages(ctx, m, schedule, s, latents, all, missing, o); err != nil {
-			return err
+	for _, resolve := range []func() error{j.size, j.walk, j.list, j.readLatents} {
+		if err := resolve(); err != nil {
+			m.Close()
+			return nil, err
 		}
 	}
-	return writeManifest(o.Out, append(others, all...))
+	return j, nil
 }
 
-// listImages lists every image of the job in order, class by class.
-func listImages(m *models.Model, o ImagesOptions) ([]ImageRecord, error) {
-	conditioned := m.UNet.Conditioning() == "embedding"
-	count, null := classCount(m)
-	switch {
-	case conditioned && o.Guidance != 1 && !null:
-		return nil, fmt.Errorf("guidance %g needs a model that was trained with conditioning_dropout, and %s says of none: want 1", o.Guidance, o.Model)
-	case conditioned:
-	case m.UNet.Conditioning() != "":
-		return nil, fmt.Errorf("%s: class_embed_type %q cannot be named by a class number: export the model and run eval_model.onnx", o.Model, m.UNet.Conditioning())
-	case o.Classes != nil:
-		return nil, fmt.Errorf("%s is not conditioned on classes: leave -classes out", o.Model)
-	case o.Guidance != 1:
-		return nil, fmt.Errorf("%s is not conditioned, so that guidance %g has nothing to guide: want 1", o.Model, o.Guidance)
+func (j *imageJob) say() {
+	for _, line := range j.notes {
+		fmt.Fprintln(j.Messages, line)
 	}
-	classes := o.Classes
+}
+
+// text reports whether the model takes captions.
+func (j *imageJob) text() bool { return j.model.UNet.CrossAttentionDim() > 0 }
+
+// own is the model's own size in pixels; zeros where it is left open.
+func (j *imageJob) own() (height, width int) {
+	size := j.model.UNet.Sample()
+	return size.H * j.factor, size.W * j.factor
+}
+
+// size resolves the images' size and the batch.
+func (j *imageJob) size() error {
+	j.factor = 1
+	if j.model.VAE != nil {
+		j.factor = j.model.VAE.Factor()
+	}
+	if in, _ := j.model.UNet.Channels(); j.model.VAE == nil && in != 1 && in != 3 {
+		return fmt.Errorf("%s: in_channels %d makes no picture, and the folder has no vae to decode latents: copy the pipeline's vae there, and name it in model_index.json", j.Model, in)
+	}
+	if j.Height == 0 {
+		if j.Height, j.Width = j.own(); j.Height == 0 {
+			return fmt.Errorf("%s: config.json has no sample_size: name one with -resolution", j.Model)
+		}
+	}
+	if j.Height%j.factor != 0 || j.Width%j.factor != 0 {
+		return fmt.Errorf("-resolution %dx%d: want multiples of %d pixels, one latent of the VAE", j.Height, j.Width, j.factor)
+	}
+	if j.Batch == 0 {
+		j.Batch = 32
+		if j.text() {
+			j.Batch = 4
+		}
+	}
+	return nil
+}
+
+// walk resolves the noise schedule, the sampler and guidance.
+func (j *imageJob) walk() (err error) {
+	scheduler := diffusion.DefaultConfig()
+	if j.model.Scheduler == "" {
+		j.note("%s has no scheduler_config.json: DDPM's defaults are assumed", j.Model)
+	} else if scheduler, err = diffusion.LoadConfig(j.model.Scheduler); err != nil {
+		return err
+	}
+	if j.schedule, err = diffusion.New(scheduler); err != nil {
+		return err
+	}
+	if j.Sampler == "" {
+		j.Sampler = sampler.Default(scheduler)
+	}
+	if math.IsNaN(j.Guidance) {
+		j.Guidance = 1
+		if j.text() {
+			j.Guidance = 7.5
+		}
+	}
+	j.sampler, err = sampler.New(j.Sampler, j.schedule, j.Steps, j.Eta)
+	return err
+}
+
+// list lists every image of the job in order, class by class or prompt by prompt.
+func (j *imageJob) list() error {
+	u := j.model.UNet
+	conditioned := u.Conditioning() == "embedding"
+	count, null := classCount(j.model)
+	switch {
+	case j.text() && u.Conditioning() != "":
+		return fmt.Errorf("%s takes text and class_labels at once: export the model and run eval_model.onnx", j.Model)
+	case j.Prompts != nil && !j.text():
+		return fmt.Errorf("%s takes no text: leave prompts out", j.Model)
+	case j.Negative != "" && (!j.text() || j.Guidance == 1):
+		return fmt.Errorf("a negative prompt needs a model that takes text, and guidance other than 1")
+	case j.text():
+	case conditioned && j.Guidance != 1 && !null:
+		return fmt.Errorf("guidance %g needs a model that was trained with conditioning_dropout, and %s says of none: want 1", j.Guidance, j.Model)
+	case conditioned:
+	case u.Conditioning() != "":
+		return fmt.Errorf("%s: class_embed_type %q cannot be named by a class number: export the model and run eval_model.onnx", j.Model, u.Conditioning())
+	case j.Classes != nil:
+		return fmt.Errorf("%s is not conditioned on classes: leave -classes out", j.Model)
+	case j.Guidance != 1:
+		return fmt.Errorf("%s is not conditioned, so that guidance %g has nothing to guide: want 1", j.Model, j.Guidance)
+	}
+	var names []string
+	if j.text() && j.Prompts == nil {
+		var err error
+		if names, err = j.classNames(); err != nil {
+			return err
+		}
+		count, conditioned = len(names), true
+	}
+
+	each := ImageRecord{Seed: j.Seed, Sampler: j.Sampler, Steps: j.Steps, Guidance: j.Guidance, Eta: j.Eta,
+		Negative: j.Negative, Weights: j.Weights, Model: filepath.Base(filepath.Clean(j.Model))}
+	if height, width := j.own(); j.Height != height || j.Width != width {
+		each.Resolution = fmt.Sprintf("%dx%d", j.Height, j.Width)
+	}
+	if j.Latents != "" {
+		each.Latents = filepath.Base(j.Latents)
+	}
+	indices := j.Indices
+	if indices == nil {
+		for i := range j.PerClass {
+			indices = append(indices, i)
+		}
+	}
+	add := func(r ImageRecord, caption func(index int) *string) {
+		for _, i := range indices {
+			r.File, r.Index, r.Prompt = fmt.Sprintf("%s%05d.png", r.group, i), i, caption(i)
+			j.all = append(j.all, r)
+		}
+	}
+	again := map[string]int{}
+	for p, prompt := range j.Prompts {
+		r := each
+		r.group, r.stream = fmt.Sprintf("prompt-%05d-", p), promptStream(prompt, again[prompt])
+		again[prompt]++
+		add(r, func(int) *string { return &prompt })
+	}
+	classes := j.Classes
 	if conditioned && classes == nil {
 		for c := range count {
 			classes = append(classes, c)
 		}
 	}
-	var all []ImageRecord
-	each := ImageRecord{Seed: o.Seed, Sampler: o.Sampler, Steps: o.Steps, Guidance: o.Guidance, Eta: o.Eta,
-		Weights: o.Weights, Model: filepath.Base(filepath.Clean(o.Model))}
-	if o.Latents != "" {
-		each.Latents = filepath.Base(o.Latents)
-	}
-	add := func(class *int, stem string) {
-		for i := range o.PerClass {
-			r := each
-			r.File, r.Index, r.Class = fmt.Sprintf("%s%05d.png", stem, i), i, class
-			all = append(all, r)
-		}
-	}
-	if !conditioned {
-		add(nil, "")
-	}
 	for _, c := range classes {
 		if c < 0 || c >= count {
-			return nil, fmt.Errorf("class %d: %s has classes 0…%d", c, o.Model, count-1)
+			return fmt.Errorf("class %d: %s has classes 0…%d", c, j.Model, count-1)
 		}
-		add(&c, fmt.Sprintf("class-%04d-", c))
-	}
-	return all, nil
-}
-
-// readLatents reads the initial noise, or returns nil where it is to be drawn.
-func readLatents(m *models.Model, o ImagesOptions, images int) ([]float32, error) {
-	if o.Latents == "" {
-		return nil, nil
-	}
-	a, err := npy.Read(o.Latents)
-	if err != nil {
-		return nil, err
-	}
-	want := []int{images, m.UNet.InChannels, m.UNet.SampleSize.H, m.UNet.SampleSize.W}
-	if !slices.Equal(a.Shape, want) {
-		return nil, fmt.Errorf("%s: shape %v, want %v: a row an image, in the manifest's order", o.Latents, a.Shape, want)
-	}
-	return a.Float32()
-}
-
-// missingImages returns the places in all that the folder lacks, and what the
-// manifest says of images of other classes, which other calls made. What is
-// there of all must have been made with the same settings.
-func missingImages(out string, all []ImageRecord) (missing []int, others []ImageRecord, err error) {
-	path := filepath.Join(out, "manifest.jsonl")
-	f, err := os.Open(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, fmt.Errorf("-out %s: %w", out, err)
-	}
-	have := map[string]ImageRecord{}
-	var order []string
-	if err == nil {
-		defer f.Close()
-		lines := bufio.NewScanner(f)
-		for lines.Scan() {
-			var r ImageRecord
-			if json.Unmarshal(lines.Bytes(), &r) != nil {
-				continue // a torn last line: its image is made again
+		r := each
+		r.Class, r.group, r.stream = &c, fmt.Sprintf("class-%04d-", c), fmt.Sprintf("/class-%d", c)
+		add(r, func(index int) *string {
+			if names == nil {
+				return nil
 			}
-			if _, twice := have[r.File]; !twice {
-				order = append(order, r.File)
-			}
-			have[r.File] = r
-		}
-		if err := lines.Err(); err != nil {
-			return nil, nil, fmt.Errorf("%s: %w", path, err)
-		}
+			caption := datasets.ClassCaption(j.Template, names[c], j.Seed, int64(index))
+			return &caption
+		})
 	}
-	ours := map[int]bool{}
-	for i, r := range all {
-		there, listed := have[r.File]
-		if was, now := r.line(), there.line(); listed && was != now {
-			return nil, nil, fmt.Errorf("%s: %s was made with other settings (%s, now %s): name another -out, or remove the folder", path, r.File, now, was)
-		}
-		delete(have, r.File)
-		ours[r.class()] = true
-		if _, err := os.Stat(filepath.Join(out, r.File)); !listed || err != nil {
-			missing = append(missing, i)
-		}
-	}
-	for _, file := range order {
-		r, left := have[file]
-		if left && ours[r.class()] {
-			return nil, nil, fmt.Errorf("%s lists %s, and fewer images a class are wanted now: name another -out, or remove the folder", path, file)
-		}
-		if left {
-			others = append(others, r)
-		}
-	}
-	return missing, others, nil
-}
-
-// line is the record as its line of the manifest.
-func (r ImageRecord) line() string {
-	text, err := json.Marshal(r)
-	if err != nil {
-		return err.Error() // a guidance that is no number, which sampling refuses
-	}
-	return string(text)
-}
-
-// class is the image's class, -1 where it has none.
-func (r ImageRecord) class() int {
-	if r.Class == nil {
-		return -1
-	}
-	return *r.Class
-}
-
-// makeImages generates the missing images batch by batch. A picture is renamed
-// into place before its line is appended to the manifest.
-func makeImages(ctx context.Context, m *models.Model, schedule *diffusion.Schedule, s sampler.Sampler, latents []float32, all []ImageRecord, missing []int, o ImagesOptions) error {
-	e, err := engine.Open(ctx, o.Engine)
-	if err != nil {
-		return err
-	}
-	defer e.Close()
-	// Never a batch of one: ONNX Runtime multiplies a single row by another
-	// kernel, whose last bits differ, and those of all other batches agree.
-	options := GraphOptions{Batch: max(2, min(o.Batch, len(missing))), Height: m.UNet.SampleSize.H, Width: m.UNet.SampleSize.W}
-	g, state, err := loadGenerator(e, m, schedule, options)
-	if err != nil {
-		return err
-	}
-	defer state.Close()
-	defer g.Close()
-	if err := os.MkdirAll(o.Out, 0o755); err != nil {
-		return fmt.Errorf("-out %s: %w: name a folder that can be written", o.Out, err)
-	}
-	if err := checkpoint.Sweep(o.Out); err != nil {
-		return err
-	}
-	manifest, err := os.OpenFile(filepath.Join(o.Out, "manifest.jsonl"), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o644)
-	if err != nil {
-		return err
-	}
-	defer manifest.Close()
-	bar := runlog.NewBar(o.Messages, "image", len(missing))
-	defer bar.Close()
-	dim := g.Dim()
-	classes, _ := classCount(m)
-	for at := 0; at < len(missing); at += options.Batch {
-		batch := missing[at:min(at+options.Batch, len(missing))]
-		samples := make([]float32, len(batch)*dim)
-		var labels []int64
-		for i, k := range batch {
-			if row := samples[i*dim : (i+1)*dim]; latents != nil {
-				copy(row, latents[k*dim:(k+1)*dim])
-			} else {
-				all[k].draw("generate").FillNormal(row)
-			}
-			if all[k].Class != nil {
-				labels = append(labels, int64(*all[k].Class))
-			}
-		}
-		err := g.Generate(ctx, samples, labels, GenerateOptions{Sampler: s, GuidanceScale: o.Guidance,
-			NullLabel: int64(classes), Noise: func(dst []float32, image, step int) {
-				all[batch[image]].draw(fmt.Sprintf("generate/%d", step)).FillNormal(dst)
-			}})
-		if err != nil {
-			if ctx.Err() != nil {
-				err = context.Cause(ctx)
-			}
-			return fmt.Errorf("%s: %d of %d images are there, and the same command makes the others: %w", o.Out, len(all)-len(missing)+at, len(all), err)
-		}
-		for i, k := range batch {
-			path := filepath.Join(o.Out, all[k].File)
-			if err := runlog.WriteImage(path, samples[i*dim:(i+1)*dim], m.UNet.InChannels, g.Height, g.Width); err != nil {
-				return err
-			}
-			if _, err := manifest.WriteString(all[k].line() + "\n"); err != nil {
-				return fmt.Errorf("manifest.jsonl: %w", err)
-			}
-		}
-		bar.Set(at+len(batch), "")
+	if !conditioned && j.Prompts == nil {
+		add(each, func(int) *string { return nil })
 	}
 	return nil
 }
 
-// draw is the image's own stream of noise.
-func (r ImageRecord) draw(stream string) *rng.Stream {
-	if r.Class != nil {
-		stream += fmt.Sprintf("/class-%d", *r.Class)
+// classNames are the names that captions of classes are made of.
+func (j *imageJob) classNames() ([]string, error) {
+	path := j.ClassNames
+	if path == "" {
+		path = filepath.Join(j.Model, "class_names.txt")
+		if _, err := os.Stat(path); err != nil {
+			return nil, fmt.Errorf("%s takes text: want -prompts or -prompt, or the names of classes with -class_names (a class_names.txt in the folder would do)", j.Model)
+		}
 	}
-	return rng.New(r.Seed, stream, uint64(r.Index))
+	if datasets.ClassCaption(j.Template, "\x00", 0, 0) == j.Template {
+		return nil, fmt.Errorf("-template %q names no class: want {class}, {first} or {synonym} in it", j.Template)
+	}
+	return datasets.ReadClassNames(path, 0)
+}
+
+// readLatents reads the initial noise where it is given.
+func (j *imageJob) readLatents() error {
+	if j.Latents == "" {
+		return nil
+	}
+	a, err := npy.Read(j.Latents)
+	if err != nil {
+		return err
+	}
+	channels, _ := j.model.UNet.Channels()
+	want := []int{len(j.all), channels, j.Height / j.factor, j.Width / j.factor}
+	if !slices.Equal(a.Shape, want) {
+		return fmt.Errorf("%s: shape %v, want %v: a row an image, in the manifest's order", j.Latents, a.Shape, want)
+	}
+	j.latents, err = a.Float32()
+	return err
+}
+
+// make generates the missing images batch by batch. While a batch computes, the
+// one before is written.
+func (j *imageJob) make(ctx context.Context, missing []int) error {
+	e, err := engine.Open(ctx, j.Engine)
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	parts, err := j.openParts(e, len(missing))
+	if err != nil {
+		return err
+	}
+	defer parts.close()
+	j.say()
+	if err := os.MkdirAll(j.Out, 0o755); err != nil {
+		return fmt.Errorf("-out %s: %w: name a folder that can be written", j.Out, err)
+	}
+	if err := checkpoint.Sweep(j.Out); err != nil {
+		return err
+	}
+	w, err := j.startWriter(len(missing))
+	if err != nil {
+		return err
+	}
+	err = j.batches(ctx, parts, missing, w)
+	if closed := w.close(); err == nil {
+		err = closed
+	}
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %d of %d images are there, and the same command makes the others: %w", j.Out, len(j.all)-len(missing)+w.written, len(j.all), err)
+	}
+	return nil
+}
+
+// batches makes the images and hands them to the writer.
+func (j *imageJob) batches(ctx context.Context, parts *imageParts, missing []int, w *imageWriter) error {
+	dim, size := parts.unet.Dim(), parts.unet.Batch
+	count, _ := classCount(j.model)
+	o := GenerateOptions{Sampler: j.sampler, GuidanceScale: j.Guidance, NullLabel: int64(count)}
+	for at := 0; at < len(missing); at += size {
+		batch := missing[at:min(at+size, len(missing))]
+		samples := make([]float32, len(batch)*dim)
+		var labels []int64
+		records := make([]ImageRecord, len(batch))
+		for i, k := range batch {
+			records[i] = j.all[k]
+			if row := samples[i*dim : (i+1)*dim]; j.latents != nil {
+				copy(row, j.latents[k*dim:(k+1)*dim])
+			} else {
+				records[i].draw("generate").FillNormal(row)
+			}
+			if records[i].Class != nil && !j.text() {
+				labels = append(labels, int64(*records[i].Class))
+			}
+		}
+		o.Noise = func(dst []float32, image, step int) {
+			records[image].draw(fmt.Sprintf("generate/%d", step)).FillNormal(dst)
+		}
+		if err := parts.encode(ctx, records, &o); err != nil {
+			return err
+		}
+		if err := parts.unet.Generate(ctx, samples, labels, o); err != nil {
+			var bad *notFiniteError
+			if errors.As(err, &bad) {
+				return fmt.Errorf("%s: %w", records[bad.image].File, err)
+			}
+			return err
+		}
+		pixels, err := parts.decode(ctx, samples)
+		if err != nil {
+			return err
+		}
+		if err := w.put(records, pixels); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // classCount is the number of classes that a conditioned model knows, and
 // whether the label after them stands for "no class". Our checkpoints say so in
 // the weights' metadata; of others every embedding is taken for a class.
 func classCount(m *models.Model) (count int, null bool) {
-	if m.UNet.NumClassEmbeds == nil {
+	if count = m.UNet.ClassEmbeds(); count == 0 {
 		return 0, false
 	}
-	count = *m.UNet.NumClassEmbeds
 	if n, err := strconv.Atoi(m.Weights.Metadata[numClassesKey]); err == nil && n > 0 && n < count {
 		return n, true
 	}
 	return count, false
-}
-
-// loadGenerator opens a generator on a model folder's weights.
-func loadGenerator(e *engine.Engine, m *models.Model, schedule *diffusion.Schedule, o GraphOptions) (*Generator, *State, error) {
-	graph, err := EvalGraph(m.UNet, o)
-	if err != nil {
-		return nil, nil, err
-	}
-	none := func(string) bool { return false }
-	state, err := NewState(e, NewLayout(graph.Params(), none), false)
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := state.LoadParams(m.Weights, state.Params, nil); err != nil {
-		state.Close()
-		return nil, nil, err
-	}
-	g, err := NewGenerator(e, m.UNet, schedule, state, state.Params, o)
-	if err != nil {
-		state.Close()
-		return nil, nil, err
-	}
-	g.ImageScale = imageScale(m.Weights.Metadata)
-	return g, state, nil
-}
-
-// writeManifest puts the manifest in the job's order, whole or not at all.
-func writeManifest(out string, all []ImageRecord) error {
-	f, err := os.CreateTemp(out, ".tmp-manifest-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	lines := json.NewEncoder(f)
-	for _, r := range all {
-		if err = lines.Encode(r); err != nil {
-			break
-		}
-	}
-	if err == nil {
-		err = f.Chmod(0o644)
-	}
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), filepath.Join(out, "manifest.jsonl"))
-	}
-	if err != nil {
-		return fmt.Errorf("%s: writing manifest.jsonl: %w", out, err)
-	}
-	return nil
 }

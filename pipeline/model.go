@@ -1,20 +1,21 @@
 package pipeline
 
 import (
-	"encoding/json"
 	"fmt"
 	"path"
 	"strings"
 
+	"immiscible/datasets"
 	"immiscible/models"
 	"immiscible/models/unet"
 	"immiscible/pipeline/diffusion"
+	"immiscible/pipeline/sampler"
 )
 
 // subject is what a run trains: a configuration, a noise schedule and, where it
 // starts from a folder, that folder's weights.
 type subject struct {
-	unet     unet.Config
+	unet     unet.Net
 	schedule *diffusion.Schedule
 	source   *models.Model // nil: a new model from [model.unet]
 }
@@ -58,11 +59,34 @@ func openSubject(c Config) (*subject, error) {
 	if err == nil {
 		s.schedule, err = diffusion.New(scheduler)
 	}
+	if err == nil { // before the first step, rather than at the first grid
+		_, err = sampler.New(c.Sample.Sampler, s.schedule, c.Sample.Steps, c.Sample.Eta)
+	}
 	if err != nil {
 		s.close()
 		return nil, err
 	}
 	return &s, nil
+}
+
+// latent reports whether the model sees a VAE's latents.
+func (s *subject) latent() bool { return s.source != nil && s.source.VAE != nil }
+
+// text reports whether the model takes a text encoder's output.
+func (s *subject) text() bool { return s.unet.CrossAttentionDim() > 0 }
+
+// graph says for which shapes the model is built when it trains: an image's
+// height and width are those that the model sees.
+func (s *subject) graph(c Config) GraphOptions {
+	o := GraphOptions{Batch: c.Train.MicroBatch, Height: c.Data.Resolution, Width: c.Data.Resolution,
+		Dropout: true, InputPerturbation: c.Train.InputPerturbation > 0, Checkpointing: c.Train.GradientCheckpointing, Trained: s.trained(c)}
+	if s.latent() {
+		o.Height, o.Width = o.Height/s.source.VAE.Factor(), o.Width/s.source.VAE.Factor()
+	}
+	if s.source != nil && s.source.Text != nil {
+		o.Tokens = s.source.Text.MaxPositionEmbeddings
+	}
+	return o
 }
 
 func (s *subject) close() {
@@ -74,19 +98,30 @@ func (s *subject) close() {
 // check compares the model's configuration with the data's.
 func (s *subject) check(c Config) error {
 	u := s.unet
+	in, out := u.Channels()
 	switch {
-	case u.InChannels != c.Data.Channels:
-		return fmt.Errorf("the model has in_channels %d, [data] channels is %d: want the same", u.InChannels, c.Data.Channels)
-	case u.OutChannels != u.InChannels:
-		return fmt.Errorf("the model has out_channels %d and in_channels %d: a learned variance cannot be trained", u.OutChannels, u.InChannels)
-	case u.Conditioning() == "identity":
-		return fmt.Errorf("class_embed_type \"identity\" takes embeddings, and a data set has labels: it can be exported, not trained")
+	case s.latent() && s.source.VAE.InChannels != c.Data.Channels:
+		return fmt.Errorf("the VAE has in_channels %d, [data] channels is %d: want the same", s.source.VAE.InChannels, c.Data.Channels)
+	case s.latent() && c.Data.Resolution%s.source.VAE.Factor() != 0:
+		return fmt.Errorf("[data] resolution is %d, and a latent of the VAE stands for %d pixels: want a multiple", c.Data.Resolution, s.source.VAE.Factor())
+	case !s.latent() && in != c.Data.Channels:
+		return fmt.Errorf("the model has in_channels %d, [data] channels is %d: want the same", in, c.Data.Channels)
+	case s.latent() && in != s.source.VAE.LatentChannels:
+		return fmt.Errorf("the U-Net has in_channels %d, the VAE latent_channels %d: an in-painting or upscaling model cannot be trained", in, s.source.VAE.LatentChannels)
+	case out != in:
+		return fmt.Errorf("the model has out_channels %d and in_channels %d: a learned variance cannot be trained", out, in)
+	case u.LabelDim() > 0:
+		return fmt.Errorf("class_embed_type %q takes embeddings, and a data set has labels: it can be exported, not trained", u.Conditioning())
 	case u.Conditioning() != "" && c.Data.NumClasses == 0:
 		return fmt.Errorf("the model is conditioned on classes, [data] num_classes is 0: want the number of classes")
-	case u.Conditioning() == "" && c.Noise.PerClass:
+	case u.Conditioning() == "" && c.Noise.PerClass && !(s.text() && c.Data.Captions != datasets.CaptionsNone):
 		return fmt.Errorf("[noise] per_class = true, and the model is not conditioned on classes: want false")
-	case u.Conditioning() == "embedding" && *u.NumClassEmbeds < c.Data.NumClasses+boolInt(c.Train.ConditioningDropout > 0):
-		return fmt.Errorf("the model has num_class_embeds %d, [data] num_classes is %d (one more is needed for conditioning_dropout)", *u.NumClassEmbeds, c.Data.NumClasses)
+	case !s.text() && c.Data.Captions != datasets.CaptionsNone:
+		return fmt.Errorf("[data] captions = %q, and the model takes no text: want %q", c.Data.Captions, datasets.CaptionsNone)
+	case c.Train.ConditioningDropout > 0 && u.Conditioning() == "" && !s.text():
+		return fmt.Errorf("[train] conditioning_dropout = %v, and the model is not conditioned: there is nothing to drop; want 0", c.Train.ConditioningDropout)
+	case u.Conditioning() == "embedding" && u.ClassEmbeds() < c.Data.NumClasses+boolInt(c.Train.ConditioningDropout > 0):
+		return fmt.Errorf("the model has num_class_embeds %d, [data] num_classes is %d (one more is needed for conditioning_dropout)", u.ClassEmbeds(), c.Data.NumClasses)
 	}
 	return nil
 }
@@ -121,16 +156,6 @@ func (c ConfigScheduler) diffusers(predictionType string) diffusion.Config {
 	d.TimestepSpacing, d.StepsOffset = c.TimestepSpacing, c.StepsOffset
 	d.SetAlphaToOne, d.VarianceType = c.SetAlphaToOne, c.VarianceType
 	return d
-}
-
-// modelIndex is model_index.json of a pipeline that diffusers opens.
-func modelIndex() ([]byte, error) {
-	text, err := json.MarshalIndent(map[string]any{
-		"_class_name": "DDPMPipeline", "_diffusers_version": "0.42.0",
-		"scheduler": []string{"diffusers", "DDPMScheduler"},
-		"unet":      []string{"diffusers", "UNet2DModel"},
-	}, "", "  ")
-	return append(text, '\n'), err
 }
 
 func boolInt(x bool) int {

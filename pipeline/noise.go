@@ -15,6 +15,7 @@ type pool struct {
 	n, dim        int       // images, elements of one
 	images, noise []float32 // [n, dim]; noise[i] belongs to images[i]
 	labels        []int64   // [n], -1 where an image has none
+	texts         []string  // [n], captions
 	skipped       []datasets.Skip
 	before, after float64       // mean L2 distance of image and noise, independent and as paired
 	pairing       time.Duration // what the choice took
@@ -54,17 +55,17 @@ type pooled struct {
 }
 
 // startPools begins at the pool that holds position from.
-func startPools(ctx context.Context, data *datasets.Dataset, ch *chooser, from int64) *pools {
+func startPools(ctx context.Context, examples *source, ch *chooser, from int64) *pools {
 	ctx, cancel := context.WithCancel(ctx)
 	size := ch.config.poolSize()
 	p := &pools{ready: make(chan pooled), cancel: cancel, done: make(chan struct{})}
 	first := from / int64(size) * int64(size)
-	loader := data.Loader(first, size)
+	images := examples.read(first, size)
 	go func() {
 		defer close(p.done)
-		defer loader.Close()
+		defer images.Close()
 		for {
-			next, err := nextPool(ctx, loader, ch)
+			next, err := nextPool(ctx, images, ch)
 			select {
 			case p.ready <- pooled{next, err}:
 			case <-ctx.Done():
@@ -87,14 +88,13 @@ func (c Config) poolSize() int {
 	return c.Train.BatchSize
 }
 
-func nextPool(ctx context.Context, loader *datasets.Loader, ch *chooser) (*pool, error) {
-	b, err := loader.Next(ctx)
+func nextPool(ctx context.Context, r *reader, ch *chooser) (*pool, error) {
+	b, images, err := r.next(ctx)
 	if err != nil {
 		return nil, err
 	}
-	p := &pool{position: b.Position, n: b.N, dim: len(b.Pixels) / b.N, images: b.Pixels, labels: b.Labels,
-		noise: make([]float32, len(b.Pixels)), skipped: b.Skipped}
-	scale(p.images, ch.config.Noise.Scale)
+	p := &pool{position: b.Position, n: b.N, dim: len(images) / b.N, images: images, labels: b.Labels, texts: b.Texts,
+		noise: make([]float32, len(images)), skipped: b.Skipped}
 	start := time.Now()
 	if err := ch.choose(p); err != nil {
 		return nil, err

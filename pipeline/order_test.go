@@ -93,7 +93,14 @@ func TestBatchSizeChangesNoBit(t *testing.T) {
 		}
 		defer state.Close()
 		defer g.Close()
-		got, err := g.run(t.Context(), batch[:n*64], labels[:n], 500)
+		e, err := g.evaluator(evaluatorKind{rows: n})
+		if err == nil {
+			err = e.labels.SetInt64(labels[:n])
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := e.run(t.Context(), batch[:n*64], 1, 500)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -131,7 +138,7 @@ func feedOf(t *testing.T, batches int, sets []string) inputs {
 		t.Fatal(err)
 	}
 	defer tr.close()
-	pairs := startPools(t.Context(), data, &chooser{config: c}, 0)
+	pairs := startPools(t.Context(), &source{config: c, data: data}, &chooser{config: c}, 0)
 	defer pairs.close()
 	all := inputs{}
 	size := c.Train.MicroBatch
@@ -142,7 +149,7 @@ func feedOf(t *testing.T, batches int, sets []string) inputs {
 				t.Fatal(err)
 			}
 		}
-		if err := tr.feed.fill(tr.step, p, int(at-p.position), size, 1, 1); err != nil {
+		if err := tr.feed.fill(t.Context(), tr.step, p, int(at-p.position), size, 1, 1); err != nil {
 			t.Fatal(err)
 		}
 		for name, tensor := range tr.step.inputs {

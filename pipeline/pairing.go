@@ -9,7 +9,6 @@ import (
 	"strconv"
 
 	"immiscible/assign"
-	"immiscible/datasets"
 	"immiscible/datasets/rng"
 	"immiscible/models/safetensors"
 )
@@ -27,7 +26,7 @@ type chooser struct {
 // openChooser is the chooser of a run in folder out. Its directions are those
 // that the run began with, which stand beside the checkpoint that it goes on
 // from; otherwise they are estimated. Either way they are kept in out.
-func openChooser(ctx context.Context, c Config, data *datasets.Dataset, from runStart, out string) (*chooser, error) {
+func openChooser(ctx context.Context, c Config, examples *source, from runStart, out string) (*chooser, error) {
 	if !c.needsDirections() {
 		return &chooser{config: c}, nil
 	}
@@ -37,12 +36,12 @@ func openChooser(ctx context.Context, c Config, data *datasets.Dataset, from run
 		d, err = readDirections(filepath.Join(filepath.Dir(filepath.Clean(from.path)), statisticsFile))
 	}
 	if errors.Is(err, fs.ErrNotExist) {
-		d, err = estimateDirections(ctx, c, data)
+		d, err = estimateDirections(ctx, c, examples)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if dim := data.Channels() * data.Resolution() * data.Resolution(); d.Dim != dim {
+	if dim := examples.dim(); d.Dim != dim {
 		return nil, fmt.Errorf("%s holds statistics of images of %d numbers, and the data's have %d: remove the file, and it is made again", statisticsFile, d.Dim, dim)
 	}
 	return &chooser{c, d}, writeDirections(filepath.Join(out, statisticsFile), d, c)
@@ -61,20 +60,19 @@ const statisticsBytes = 256 << 20
 // estimateDirections reads the first examples of the first epoch, as training
 // will see them, and returns the centres and principal directions that [noise]
 // asks for: a function of the data, the seed and the settings.
-func estimateDirections(ctx context.Context, c Config, data *datasets.Dataset) (*assign.Directions, error) {
-	n := min(c.Noise.StatisticsExamples, data.Len())
+func estimateDirections(ctx context.Context, c Config, examples *source) (*assign.Directions, error) {
+	n := min(c.Noise.StatisticsExamples, examples.data.Len())
 	size := min(n, 256)
-	loader := data.Loader(0, size)
-	defer loader.Close()
-	e := newEstimator(c, data.Channels()*data.Resolution()*data.Resolution())
+	r := examples.read(0, size)
+	defer r.Close()
+	e := newEstimator(c, examples.dim())
 	for done := 0; done < n; done += size {
-		b, err := loader.Next(ctx)
+		b, images, err := r.next(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("estimating the statistics of [noise] center and whiten: %w", err)
 		}
-		scale(b.Pixels, c.Noise.Scale)
 		for i := range min(size, n-done) {
-			if err := e.add(b.Pixels[i*e.dim:(i+1)*e.dim], b.Labels[i]); err != nil {
+			if err := e.add(images[i*e.dim:(i+1)*e.dim], b.Labels[i]); err != nil {
 				return nil, err
 			}
 		}

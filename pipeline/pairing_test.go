@@ -196,7 +196,7 @@ func TestEstimateDirections(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer data.Close()
-	d, err := estimateDirections(t.Context(), c, data)
+	d, err := estimateDirections(t.Context(), c, &source{config: c, data: data})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,7 +270,7 @@ func TestOpenChooser(t *testing.T) {
 	}
 	defer data.Close()
 	out := t.TempDir()
-	first, err := openChooser(t.Context(), c, data, runStart{}, out)
+	first, err := openChooser(t.Context(), c, &source{config: c, data: data}, runStart{}, out)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -281,14 +281,14 @@ func TestOpenChooser(t *testing.T) {
 	}
 	from := runStart{path: filepath.Join(out, "checkpoint-2")}
 	other := t.TempDir()
-	second, err := openChooser(t.Context(), c, data, from, other)
+	second, err := openChooser(t.Context(), c, &source{config: c, data: data}, from, other)
 	if err != nil || second.directions.Means[0] != 77 {
 		t.Errorf("not the statistics beside the checkpoint: %v", err)
 	}
 	if kept, err := readDirections(filepath.Join(other, statisticsFile)); err != nil || kept.Means[0] != 77 {
 		t.Errorf("they are not kept: %v", err)
 	}
-	fresh, err := openChooser(t.Context(), c, data, runStart{}, out)
+	fresh, err := openChooser(t.Context(), c, &source{config: c, data: data}, runStart{}, out)
 	if err != nil || fresh.directions.Means[0] == 77 {
 		t.Errorf("a new run took what another left in its folder: %v", err)
 	}
@@ -297,17 +297,17 @@ func TestOpenChooser(t *testing.T) {
 	if err := writeDirections(path, &small, c); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openChooser(t.Context(), c, data, from, out); err == nil || !strings.Contains(err.Error(), "images of 16 numbers, and the data's have 64") {
+	if _, err := openChooser(t.Context(), c, &source{config: c, data: data}, from, out); err == nil || !strings.Contains(err.Error(), "images of 16 numbers, and the data's have 64") {
 		t.Errorf("statistics of other images: %v", err)
 	}
 	if err := os.WriteFile(path, []byte("torn"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openChooser(t.Context(), c, data, from, out); err == nil || errors.Is(err, fs.ErrNotExist) {
+	if _, err := openChooser(t.Context(), c, &source{config: c, data: data}, from, out); err == nil || errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a torn file: %v", err)
 	}
 	c.Noise.Whiten = 65
-	if _, err := openChooser(t.Context(), c, data, runStart{}, out); err == nil || !strings.Contains(err.Error(), "[noise] whiten = 65, and an image has 64 numbers") {
+	if _, err := openChooser(t.Context(), c, &source{config: c, data: data}, runStart{}, out); err == nil || !strings.Contains(err.Error(), "[noise] whiten = 65, and an image has 64 numbers") {
 		t.Errorf("65 directions of 64: %v", err)
 	}
 }

@@ -9,7 +9,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
+	"immiscible/datasets"
 	"immiscible/datasets/rng"
 	"immiscible/pipeline/checkpoint"
 	"immiscible/pipeline/runlog"
@@ -125,21 +127,42 @@ func samplePath(out string, step int) string {
 	return filepath.Join(out, "samples", fmt.Sprintf("step-%d.png", step))
 }
 
-// sampleCount is the number of images in a sample grid: a row a class, or a
-// square.
+// sampleCount is the number of images in a sample grid: a row a class or prompt,
+// or a square.
 func (c Config) sampleCount() int { return c.sampleRows() * c.Sample.PerClass }
 
 func (c Config) sampleRows() int {
-	if c.Data.NumClasses > 0 {
+	switch {
+	case len(c.Sample.Prompts) > 0:
+		return len(c.Sample.Prompts)
+	case c.Data.Captions != datasets.CaptionsNone && c.Data.NumClasses > 0:
+		return min(c.Data.NumClasses, maxPromptRows)
+	case c.Data.NumClasses > 0:
 		return c.Data.NumClasses
 	}
 	return c.Sample.PerClass
 }
 
+// maxPromptRows are the classes whose captions a grid without prompts shows.
+const maxPromptRows = 8
+
+// samplePrompts are the prompts of a grid's rows.
+func (c Config) samplePrompts(classNames []string) []string {
+	prompts := slices.Clone(c.Sample.Prompts)
+	for i := len(prompts); i < c.sampleRows(); i++ {
+		prompt := ""
+		if c.Data.Captions == datasets.CaptionsClass && i < len(classNames) {
+			prompt = datasets.ClassCaption(c.Data.CaptionTemplate, classNames[i], uint64(c.Train.Seed), 0)
+		}
+		prompts = append(prompts, prompt)
+	}
+	return prompts
+}
+
 // sample draws the grid of a step from the moving average: always the same
 // noise, so that grids of different steps can be compared. It touches nothing
 // that training reads.
-func (t *trainer) sample(ctx context.Context, out string, step int) ([]byte, error) {
+func (t *trainer) sample(ctx context.Context, out string, step int, classNames []string) ([]byte, error) {
 	c, g := t.config, t.gen
 	s, err := sampler.New(c.Sample.Sampler, t.subject.schedule, c.Sample.Steps, c.Sample.Eta)
 	if err != nil {
@@ -149,6 +172,14 @@ func (t *trainer) sample(ctx context.Context, out string, step int) ([]byte, err
 	dim := g.Dim()
 	images := make([]float32, rows*cols*dim)
 	seed := uint64(c.Train.Seed)
+	o := GenerateOptions{Sampler: s, GuidanceScale: c.Sample.GuidanceScale, NullLabel: int64(c.Data.NumClasses), Noise: func(dst []float32, image, step int) {
+		rng.New(seed, fmt.Sprintf("sample/%d", step), uint64(image)).FillNormal(dst)
+	}}
+	if t.feed.text != nil {
+		if err := t.samplePrompts(ctx, &o, c.samplePrompts(classNames), cols); err != nil {
+			return nil, err
+		}
+	}
 	var labels []int64
 	for i := range rows * cols {
 		rng.New(seed, "sample", uint64(i)).FillNormal(images[i*dim : (i+1)*dim])
@@ -156,15 +187,34 @@ func (t *trainer) sample(ctx context.Context, out string, step int) ([]byte, err
 			labels = append(labels, int64(i/cols))
 		}
 	}
-	err = g.Generate(ctx, images, labels, GenerateOptions{Sampler: s, GuidanceScale: 1, Noise: func(dst []float32, image, step int) {
-		rng.New(seed, fmt.Sprintf("sample/%d", step), uint64(image)).FillNormal(dst)
-	}})
-	if err != nil {
+	if err := g.Generate(ctx, images, labels, o); err != nil {
 		return nil, err
 	}
+	channels, height, width := c.Data.Channels, c.Data.Resolution, c.Data.Resolution
+	if t.vae != nil {
+		if images, err = t.vae.Decode(ctx, images); err != nil {
+			return nil, err
+		}
+	}
+	dim = channels * height * width
 	list := make([][]float32, rows*cols)
 	for i := range list {
 		list[i] = images[i*dim : (i+1)*dim]
 	}
-	return runlog.WriteGrid(samplePath(out, step), list, rows, cols, g.Config.InChannels, g.Height, g.Width)
+	return runlog.WriteGrid(samplePath(out, step), list, rows, cols, channels, height, width)
+}
+
+// samplePrompts encodes a prompt a row of cols images, and the empty one.
+func (t *trainer) samplePrompts(ctx context.Context, o *GenerateOptions, prompts []string, cols int) error {
+	states, err := t.feed.text.Encode(ctx, append(prompts, ""))
+	if err != nil {
+		return err
+	}
+	each := len(states) / (len(prompts) + 1)
+	for i := range len(prompts) * cols {
+		row := i / cols
+		o.HiddenStates = append(o.HiddenStates, states[row*each:(row+1)*each])
+	}
+	o.NullHiddenStates = states[len(prompts)*each:]
+	return nil
 }

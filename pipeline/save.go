@@ -10,7 +10,6 @@ import (
 	"immiscible/models/safetensors"
 	"immiscible/models/unet"
 	"immiscible/pipeline/checkpoint"
-	"immiscible/pipeline/diffusion"
 )
 
 const (
@@ -43,29 +42,21 @@ func imageScale(about map[string]string) float64 {
 }
 
 // writeCheckpoint writes out/checkpoint-<step>: a diffusers pipeline folder with
-// unet_ema, the optimizer's moments and the trainer's state beside.
-func writeCheckpoint(out string, at checkpoint.State, s *State, c unet.Config, schedule *diffusion.Schedule, about map[string]string, ema bool) (string, error) {
+// unet_ema, the optimizer's moments and the trainer's state beside. What the
+// pipeline that the run started from has beside its U-Net is in it too.
+func writeCheckpoint(out string, at checkpoint.State, s *State, sub *subject, c Config) (string, error) {
+	about := c.weightsMetadata()
 	return checkpoint.Write(out, at, func(dir string) error {
-		index, err := modelIndex()
-		if err != nil {
+		if err := sub.writeParts(dir); err != nil {
 			return err
 		}
-		if err := os.WriteFile(filepath.Join(dir, "model_index.json"), index, 0o644); err != nil {
+		if err := writeModel(filepath.Join(dir, "unet"), sub.unet, s, s.Params, about); err != nil {
 			return err
 		}
-		if err := writeModel(filepath.Join(dir, "unet"), c, s, s.Params, about); err != nil {
-			return err
-		}
-		if ema {
-			if err := writeModel(filepath.Join(dir, "unet_ema"), c, s, s.EMA, about); err != nil {
+		if c.EMA.Enabled {
+			if err := writeModel(filepath.Join(dir, "unet_ema"), sub.unet, s, s.EMA, about); err != nil {
 				return err
 			}
-		}
-		if err := os.Mkdir(filepath.Join(dir, "scheduler"), 0o755); err != nil {
-			return err
-		}
-		if err := schedule.Config.Save(filepath.Join(dir, "scheduler", "scheduler_config.json")); err != nil {
-			return err
 		}
 		return safetensors.Write(filepath.Join(dir, optimizerFile), map[string]string{"optimizer": "adamw"}, s.moments())
 	})
@@ -82,8 +73,8 @@ func (s *State) moments() []safetensors.Entry {
 	return entries
 }
 
-// writeModel writes a folder that UNet2DModel.from_pretrained opens.
-func writeModel(dir string, c unet.Config, s *State, a *engine.Arena, about map[string]string) error {
+// writeModel writes a folder that the model's from_pretrained opens.
+func writeModel(dir string, c unet.Net, s *State, a *engine.Arena, about map[string]string) error {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}

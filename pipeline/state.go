@@ -138,21 +138,25 @@ func (p Param) write(a *engine.Arena, values []float32) error {
 // layers, and today's names.
 var oldAttention = strings.NewReplacer(".query.", ".to_q.", ".key.", ".to_k.", ".value.", ".to_v.", ".proj_attn.", ".to_out.0.")
 
-// todaysKey maps a state-dict key of an older folder to today's.
-func todaysKey(key string) string {
+// todaysKey maps a state-dict key of an older folder to today's. It leaves none
+// out, as ok says.
+func todaysKey(key string) (today string, ok bool) {
 	if !strings.Contains(key, "attentions.") {
-		return key
+		return key, true
 	}
-	return oldAttention.Replace(key)
+	return oldAttention.Replace(key), true
 }
 
-// matchWeights finds each parameter of the layout in a weights file. Every one
-// must be there with its shape, and nothing else: a file that does not fit its
-// config.json is refused by name.
-func matchWeights(f *safetensors.File, l Layout) ([]safetensors.Tensor, error) {
+// matchWeights finds each parameter of the layout in a weights file, whose names
+// key maps to the layout's: todaysKey, or clip.Key for a text encoder. Every one
+// must be there with its shape, and nothing else but what key leaves out: a file
+// that does not fit its config.json is refused by name.
+func matchWeights(f *safetensors.File, l Layout, key func(name string) (string, bool)) ([]safetensors.Tensor, error) {
 	byKey := map[string]safetensors.Tensor{}
 	for _, t := range f.Tensors {
-		byKey[todaysKey(t.Name)] = t
+		if k, ok := key(t.Name); ok {
+			byKey[k] = t
+		}
 	}
 	tensors := make([]safetensors.Tensor, len(l.Params))
 	for i, p := range l.Params {
@@ -167,7 +171,8 @@ func matchWeights(f *safetensors.File, l Layout) ([]safetensors.Tensor, error) {
 		delete(byKey, p.Key)
 	}
 	for _, t := range f.Tensors {
-		if _, left := byKey[todaysKey(t.Name)]; left {
+		k, ok := key(t.Name)
+		if _, left := byKey[k]; left && ok {
 			return nil, fmt.Errorf("%s: tensor %q has no place in the model that config.json describes", f.Path, t.Name)
 		}
 	}
@@ -177,20 +182,39 @@ func matchWeights(f *safetensors.File, l Layout) ([]safetensors.Tensor, error) {
 // LoadParams fills parameters of an arena from a weights file that fits. only
 // limits the load to the parameters it accepts; nil loads all.
 func (s *State) LoadParams(f *safetensors.File, a *engine.Arena, only func(Param) bool) error {
-	tensors, err := matchWeights(f, s.Layout)
+	return s.Layout.load(f, a, todaysKey, only)
+}
+
+// load is LoadParams for a file whose names key maps.
+func (l Layout) load(f *safetensors.File, a *engine.Arena, key func(name string) (string, bool), only func(Param) bool) error {
+	tensors, err := matchWeights(f, l, key)
 	if err != nil {
 		return err
 	}
-	for i, p := range s.Layout.Params {
+	for i, p := range l.Params {
 		if only != nil && !only(p) {
 			continue
 		}
 		values := make([]float32, p.Numel())
-		if err := f.Float32(tensors[i], values); err != nil {
+		if err := readWeights(f, tensors[i], values); err != nil {
 			return err
 		}
 		if err := p.write(a, values); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// readWeights reads a tensor and refuses what is not finite, such as what a
+// conversion to float16 leaves of numbers beyond its range.
+func readWeights(f *safetensors.File, t safetensors.Tensor, values []float32) error {
+	if err := f.Float32(t, values); err != nil {
+		return err
+	}
+	for i, x := range values {
+		if x-x != 0 {
+			return fmt.Errorf("%s: tensor %q (%s) is %g at element %d, want finite numbers: fetch or convert the weights again", t.Path, t.Name, t.DType, x, i)
 		}
 	}
 	return nil

@@ -255,7 +255,7 @@ func newSession(e *engine.Engine, g *graph.Graph, name string) (*engine.Session,
 	if err != nil {
 		return nil, err
 	}
-	return e.NewSession(raw, engine.SessionOptions{Name: name})
+	return e.NewSession(raw, engine.SessionOptions{Name: name, DisableCSE: g.Recomputes})
 }
 
 // newTensor allocates device memory for a graph's input or output.

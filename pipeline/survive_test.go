@@ -83,7 +83,7 @@ func weights(t *testing.T, dir string) map[string]string {
 	return all
 }
 
-// poison writes NaN over elements [from, to) of a tensor in a model folder.
+// poison writes the largest float32, which no layer survives, over elements [from, to) of a tensor in a model folder.
 func poison(t *testing.T, dir, key string, from, to int) {
 	t.Helper()
 	path := filepath.Join(dir, weightsFile)
@@ -101,15 +101,15 @@ func poison(t *testing.T, dir, key string, from, to int) {
 		t.Fatal(err)
 	}
 	for i := from; i < to; i++ {
-		binary.LittleEndian.PutUint32(data[tensor.Offset+4*int64(i):], math.Float32bits(float32(math.NaN())))
+		binary.LittleEndian.PutUint32(data[tensor.Offset+4*int64(i):], math.Float32bits(math.MaxFloat32))
 	}
 	if err := os.WriteFile(path, data, 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// Where a weight is NaN every gradient is: each step is skipped and says so, and
-// after max_bad_steps the run ends with the name of that weight, with a
+// Where a weight overflows every gradient is NaN: each step is skipped and says
+// so, and after max_bad_steps the run ends with the name of the first, with a
 // checkpoint in which nothing but the counts has moved.
 func TestBadStepsStopTheRun(t *testing.T) {
 	source := plainSource(t)
@@ -119,13 +119,13 @@ func TestBadStepsStopTheRun(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "run")
 	for again, steps := range []int{3, 4} { // the same command has no more patience than it had
 		err := tryTrain(t.Context(), t, out, sets)
-		want := fmt.Sprintf("step %d: %d steps in a row had a gradient that is not finite (the first bad tensor: mid_block.resnets.0.conv1.weight[5] = NaN)", steps, steps)
+		want := fmt.Sprintf("step %d: %d steps in a row had a gradient that is not finite (the first bad tensor: time_embedding.linear_1.weight.grad[0] = NaN)", steps, steps)
 		if err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Fatalf("run %d: %v", again+1, err)
 		}
 		log := readLog(t, out)
 		for _, r := range log {
-			if r.Skipped != "the gradient is not finite: mid_block.resnets.0.conv1.weight[5] = NaN" || !math.IsNaN(float64(r.Loss)) || !math.IsNaN(float64(r.GradNorm)) {
+			if r.Skipped != "the gradient is not finite: time_embedding.linear_1.weight.grad[0] = NaN" || !math.IsNaN(float64(r.Loss)) || !math.IsNaN(float64(r.GradNorm)) {
 				t.Errorf("step %d is logged as %+v", r.Step, r)
 			}
 		}
@@ -152,7 +152,7 @@ func TestLearningRateBeyondReason(t *testing.T) {
 	}
 }
 
-// A class whose embedding is NaN spoils exactly the batches that hold it: they
+// A class whose embedding overflows spoils exactly the batches that hold it: they
 // change no bit of weights, average and moments, count as steps but not as
 // updates, and training goes on.
 func TestOneBadStepIsSkipped(t *testing.T) {
@@ -225,7 +225,7 @@ func TestOneBadStepIsSkipped(t *testing.T) {
 	for key, data := range weights(t, filepath.Join(out, "checkpoint-12", "unet")) {
 		for i := 0; i < len(data); i += 4 {
 			x := math.Float32frombits(binary.LittleEndian.Uint32([]byte(data[i : i+4])))
-			if poisoned := key == "class_embedding.weight" && i/4 >= 3*dim && i/4 < 4*dim; math.IsNaN(float64(x)) != poisoned {
+			if poisoned := key == "class_embedding.weight" && i/4 >= 3*dim && i/4 < 4*dim; (x > 1e38) != poisoned || math.IsNaN(float64(x)) {
 				t.Fatalf("%s[%d] = %v", key, i/4, x)
 			}
 		}

@@ -21,6 +21,11 @@ type TrainOptions struct {
 	Out      string    // folder of the run
 	Resume   string    // "auto", "never" or a checkpoint's path
 	Messages io.Writer // progress, and a line for each thing a user wants to know
+
+	// observe, if set, sees the run after each step and before the step's
+	// checkpoint; a run that goes on shows it the step that it begins at once
+	// more. It changes nothing that training reads.
+	observe func(ctx context.Context, step int, t *trainer) error
 }
 
 // Train runs the configured training and leaves checkpoints, a log, TensorBoard
@@ -40,7 +45,7 @@ func Train(ctx context.Context, c Config, o TrainOptions) error {
 		return err
 	}
 	owes := from.owesSample(c, o.Out)
-	if from.state.Step >= c.Train.MaxSteps && !owes {
+	if from.state.Step >= c.Train.MaxSteps && !owes && o.observe == nil {
 		say("%s holds %d steps, and max_steps is %d: nothing to do", from.path, from.state.Step, c.Train.MaxSteps)
 		return nil
 	}
@@ -49,6 +54,9 @@ func Train(ctx context.Context, c Config, o TrainOptions) error {
 		return err
 	}
 	defer data.Close()
+	for _, line := range data.Warnings() {
+		say("%s", line)
+	}
 	e, err := engine.Open(ctx, engine.Options{Library: c.Runtime.Library, Provider: c.Runtime.Provider,
 		DeviceID: c.Runtime.DeviceID, Threads: c.Runtime.Threads, Log: func(line string) { say("%s", line) }})
 	if err != nil {
@@ -60,6 +68,9 @@ func Train(ctx context.Context, c Config, o TrainOptions) error {
 		return err
 	}
 	defer t.close()
+	if err := t.openParts(e); err != nil {
+		return err
+	}
 	if err := t.begin(from); err != nil {
 		return err
 	}
@@ -91,11 +102,16 @@ func Train(ctx context.Context, c Config, o TrainOptions) error {
 	defer bar.Close()
 
 	at := from.state
-	noise, err := openChooser(ctx, c, data, from, o.Out)
+	examples := &source{config: c, data: data, vae: t.vae}
+	noise, err := openChooser(ctx, c, examples, from, o.Out)
 	if err != nil {
 		return err
 	}
-	pairs := startPools(ctx, data, noise, at.Position)
+	law, err := watchLaw(c, o.Out)
+	if err != nil {
+		return err
+	}
+	pairs := startPools(ctx, examples, noise, at.Position)
 	defer pairs.close()
 	var p *pool
 	saved := at.Step
@@ -106,7 +122,7 @@ func Train(ctx context.Context, c Config, o TrainOptions) error {
 		if err := log.Sync(); err != nil {
 			return err
 		}
-		if _, err := writeCheckpoint(o.Out, at, t.state, s.unet, s.schedule, c.weightsMetadata(), c.EMA.Enabled); err != nil {
+		if _, err := writeCheckpoint(o.Out, at, t.state, s, c); err != nil {
 			return err
 		}
 		saved = at.Step
@@ -124,7 +140,12 @@ func Train(ctx context.Context, c Config, o TrainOptions) error {
 		return fmt.Errorf("%s holds %d of %d steps, and the same command goes on: %w", o.Out, at.Step, c.Train.MaxSteps, context.Cause(ctx))
 	}
 	sample := func() error {
-		picture, err := t.sample(ctx, o.Out, at.Step)
+		picture, err := t.sample(ctx, o.Out, at.Step, data.ClassNames())
+		var broken *notFiniteError
+		if errors.As(err, &broken) { // a grid is no reason to stop
+			say("no sample grid of step %d: %v", at.Step, err)
+			return nil
+		}
 		if err != nil || events == nil {
 			return err
 		}
@@ -132,6 +153,12 @@ func Train(ctx context.Context, c Config, o TrainOptions) error {
 	}
 	if owes {
 		if err := sample(); err != nil {
+			return stop(err)
+		}
+	}
+
+	if o.observe != nil && at.Step > 0 {
+		if err := o.observe(ctx, at.Step, t); err != nil {
 			return stop(err)
 		}
 	}
@@ -152,6 +179,7 @@ func Train(ctx context.Context, c Config, o TrainOptions) error {
 				record.PairWaitMS = runlog.Number(waited.Seconds() * 1e3)
 			}
 			record.PairMS = runlog.Number(p.pairing.Seconds() * 1e3)
+			law.add(p)
 		}
 		offset := int(at.Position - p.position)
 		record.SkippedRecords = p.skips(at.Position, c.Train.BatchSize)
@@ -162,7 +190,7 @@ func Train(ctx context.Context, c Config, o TrainOptions) error {
 		loss := 0.0
 		for done := 0; done < c.Train.BatchSize; done += c.Train.MicroBatch {
 			share := float64(c.Train.MicroBatch) / float64(c.Train.BatchSize)
-			if err := t.feed.fill(t.step, p, offset+done, c.Train.MicroBatch, share, 1); err != nil {
+			if err := t.feed.fill(step, t.step, p, offset+done, c.Train.MicroBatch, share, 1); err != nil {
 				return stop(err)
 			}
 			part, _, err := t.step.Gradients(step, done == 0) // waits for the device
@@ -218,6 +246,11 @@ func Train(ctx context.Context, c Config, o TrainOptions) error {
 		if hopeless != nil {
 			return stop(hopeless)
 		}
+		if o.observe != nil {
+			if err := o.observe(ctx, at.Step, t); err != nil {
+				return stop(err)
+			}
+		}
 		if at.Step == c.Train.MaxSteps || due(at.Step, c.Checkpoint.EverySteps) {
 			if err := save(); err != nil {
 				return err
@@ -230,6 +263,11 @@ func Train(ctx context.Context, c Config, o TrainOptions) error {
 		}
 	}
 	bar.Close()
+	if line, err := law.finish(); err != nil {
+		return err
+	} else if line != "" {
+		say("%s", line)
+	}
 	say("%s is the last of %d steps; log.jsonl has a line for each", filepath.Join(o.Out, fmt.Sprintf("checkpoint-%d", at.Step)), at.Step)
 	return nil
 }
@@ -241,8 +279,9 @@ func (c Config) dataOptions() datasets.Options {
 	d := c.Data
 	return datasets.Options{
 		Sources: d.Source, Seed: uint64(c.Train.Seed), Channels: d.Channels, Resolution: d.Resolution, Pad: d.Pad,
-		Crop: d.Crop, Flip: d.Flip, Filter: d.Filter, NumClasses: d.NumClasses, Workers: d.Workers, Prefetch: d.Prefetch,
+		Crop: d.Crop, CropSize: d.CropSize, Flip: d.Flip, Filter: d.Filter, NumClasses: d.NumClasses, Workers: d.Workers, Prefetch: d.Prefetch,
 		BadRecords: d.BadRecords, BadLimit: d.BadLimit, ExifTranspose: d.ExifTranspose,
+		ImageKey: d.ImageKey, LabelKey: d.LabelKey, Captions: d.Captions, CaptionKey: d.CaptionKey, CaptionTemplate: d.CaptionTemplate, ClassNames: d.ClassNames,
 	}
 }
 
@@ -256,11 +295,11 @@ type trainer struct {
 	lr      optim.LR
 	ema     optim.EMA
 	gen     *Generator
+	vae     *Autoencoder // nil where the model sees pixels
 }
 
 func newTrainer(e *engine.Engine, c Config, s *subject) (*trainer, error) {
-	options := GraphOptions{Batch: c.Train.MicroBatch, Height: c.Data.Resolution, Width: c.Data.Resolution,
-		Dropout: true, InputPerturbation: c.Train.InputPerturbation > 0, Trained: s.trained(c)}
+	options := s.graph(c)
 	g, err := TrainingGraph(s.unet, s.schedule, options)
 	if err != nil {
 		return nil, err
@@ -274,7 +313,8 @@ func newTrainer(e *engine.Engine, c Config, s *subject) (*trainer, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.feed = &feeder{config: c, schedule: s.schedule, lossWeights: weights, conditioned: s.unet.Conditioning() != "", dropout: s.unet.Dropout}
+	channels, _ := s.unet.Channels()
+	t.feed = &feeder{config: c, schedule: s.schedule, lossWeights: weights, conditioned: s.unet.Conditioning() != "", channels: channels, dropout: s.unet.DropoutRate()}
 	layout := NewLayout(g.Params(), options.Trained)
 	if _, trained := layout.Count(); trained == 0 {
 		return nil, fmt.Errorf("[train] parameters = %q matches no parameter of the model: want globs over its state-dict keys, such as \"*.attentions.*\"", c.Train.Parameters)
@@ -287,6 +327,9 @@ func newTrainer(e *engine.Engine, c Config, s *subject) (*trainer, error) {
 		return nil, err
 	}
 	options.Batch = c.sampleCount()
+	if s.latent() { // sizes for which a grid's worth is not in memory at once
+		options.Batch = min(options.Batch, max(2, c.Train.MicroBatch))
+	}
 	if t.gen, err = NewGenerator(e, s.unet, s.schedule, t.state, t.state.EMA, options); err != nil {
 		t.close()
 		return nil, err
@@ -295,7 +338,33 @@ func newTrainer(e *engine.Engine, c Config, s *subject) (*trainer, error) {
 	return t, nil
 }
 
+// openParts opens what a latent or text-conditioned model needs beside its
+// U-Net: the VAE, whose latents it sees, and the text encoder. Both are frozen.
+func (t *trainer) openParts(e *engine.Engine) (err error) {
+	s, c := t.subject, t.config
+	if s.latent() {
+		if t.vae, err = newAutoencoder(e, s.source, c.Train.MicroBatch, c.Data.Resolution, c.Data.Resolution); err != nil {
+			return err
+		}
+	}
+	if s.text() {
+		if s.source.Text == nil || s.source.Tokenizer == "" {
+			return fmt.Errorf("%s: the U-Net takes encoder_hidden_states, and text_encoder or tokenizer is missing: copy the pipeline's folders there, and name them in model_index.json", c.Model.Path)
+		}
+		if t.feed.text, err = newTextEncoder(e, s.source, c.Train.MicroBatch); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (t *trainer) close() {
+	if t.vae != nil {
+		t.vae.Close()
+	}
+	if t.feed != nil && t.feed.text != nil {
+		t.feed.text.Close()
+	}
 	if t.gen != nil {
 		t.gen.Close()
 	}

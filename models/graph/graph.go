@@ -14,6 +14,10 @@ type Graph struct {
 	Inputs  []*Value // in the order of declaration; parameters among them
 	Outputs []Output // in the order of declaration
 
+	// Recomputes says that nodes stand twice on purpose (see Remat): a session
+	// must not merge equal ones.
+	Recomputes bool
+
 	constants map[string]*Value
 	names     map[string]bool // inputs and outputs
 }

@@ -25,31 +25,41 @@ func Lower(g *Graph) (*Graph, error) {
 // rebuild makes a new graph of the nodes that g's outputs need: each makes a
 // node's twin from the inputs' twins.
 func rebuild(g *Graph, each func(b *Builder, n *Node, inputs []*Value) []*Value) (*Graph, error) {
+	return rebuildWith(g, func(b *Builder, n *Node, twin map[*Value]*Value) []*Value { return each(b, n, twins(n, twin)) })
+}
+
+// twins are the new graph's values for a node's inputs.
+func twins(n *Node, twin map[*Value]*Value) []*Value {
+	inputs := make([]*Value, len(n.Inputs))
+	for i, in := range n.Inputs {
+		if in != nil {
+			inputs[i] = twin[in]
+		}
+	}
+	return inputs
+}
+
+// rebuildWith is rebuild for passes that read other values than a node's own.
+func rebuildWith(g *Graph, each func(b *Builder, n *Node, twin map[*Value]*Value) []*Value) (*Graph, error) {
 	live := g.live()
 	return Build(g.Name, func(b *Builder) {
 		twin := map[*Value]*Value{} // old → new
 		for _, n := range g.Nodes {
 			c := &Builder{graph: b.graph, scope: n.Scope, backward: n.Backward}
-			var twins []*Value
+			var made []*Value
 			switch {
 			case n.Op == "Input":
 				v := c.input(n.Name, n.Outputs[0].DType, n.Outputs[0].Shape)
 				v.Node.Param, v.Node.Init = n.Param, n.Init
-				twins = []*Value{v}
+				made = []*Value{v}
 			case !live[n]:
 				continue
 			case n.Op == "Constant":
-				twins = []*Value{c.constant(n.Outputs[0].DType, n.Data, n.Outputs[0].Shape)}
+				made = []*Value{c.constant(n.Outputs[0].DType, n.Data, n.Outputs[0].Shape)}
 			default:
-				inputs := make([]*Value, len(n.Inputs))
-				for i, in := range n.Inputs {
-					if in != nil {
-						inputs[i] = twin[in]
-					}
-				}
-				twins = each(c, n, inputs)
+				made = each(c, n, twin)
 			}
-			for i, v := range twins {
+			for i, v := range made {
 				twin[n.Outputs[i]] = v
 			}
 		}

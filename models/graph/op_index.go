@@ -17,16 +17,18 @@ func (b *Builder) Gather(x, indices *Value, axis int) *Value {
 // one-hot matrix, which adds in a fixed order on every device, where a scatter
 // with atomic additions does not.
 func gatherGrad(b *Builder, n *Node, dy []*Value) []*Value {
-	x, indices := n.Inputs[0], n.Inputs[1]
-	if n.Int("axis", 0) != 0 {
-		b.fail("Gather", "gradient along axis %d of %v, want axis 0", n.Int("axis", 0), x.Shape)
-	}
-	rows, count := x.Dim(0), indices.Numel()
+	x, indices, axis := n.Inputs[0], n.Inputs[1], n.Int("axis", 0)
+	rows, count := x.Dim(axis), indices.Numel()
 	ids := make([]int, rows)
 	for i := range ids {
 		ids[i] = i
 	}
 	hot := b.Cast(b.Equal(b.Reshape(indices, count, 1), b.Reshape(b.Ints(ids...), 1, rows)), x.DType) // [count, rows]
-	dx := b.FusedMatMul(hot, b.Reshape(dy[0], count, -1), true, false, 1)
+	if axis == 0 {
+		dx := b.FusedMatMul(hot, b.Reshape(dy[0], count, -1), true, false, 1)
+		return []*Value{b.Reshape(dx, x.Shape...), nil}
+	}
+	before, after := numel(x.Shape[:axis]), numel(x.Shape[axis+1:])
+	dx := b.FusedMatMul(hot, b.Reshape(dy[0], before, count, after), true, false, 1) // [before, rows, after]
 	return []*Value{b.Reshape(dx, x.Shape...), nil}
 }

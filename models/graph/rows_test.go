@@ -10,7 +10,7 @@ import (
 
 // rows is the gradient table.
 func rows() []row {
-	return slices.Concat(elementwiseRows(), matrixRows(), convRows(), normRows(), shapeRows(), expressionRows())
+	return slices.Concat(elementwiseRows(), matrixRows(), convRows(), normRows(), shapeRows(), expressionRows(), importRows())
 }
 
 func TestGradientsAgreeWithDifferences(t *testing.T) {

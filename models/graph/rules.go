@@ -31,6 +31,15 @@ var rules = map[string]rule{
 	"Reshape": reshapeGrad, "Transpose": transposeGrad, "Concat": concatGrad, "Slice": sliceGrad, "Split": splitGrad,
 	"Expand": expandGrad, "Pad": padGrad, "Identity": identityGrad, "Gather": gatherGrad,
 	"ConvInputGrad": once, "ConvWeightGrad": once, "ConvBiasGrad": once, "GroupNormalizationGrad": once, "QuickGeluGrad": once,
+	"Abs": absGrad, "Clip": clipGrad, "Gelu": geluGrad, "Tan": tanGrad, "Sinh": sinhGrad, "Cosh": coshGrad,
+	"Asin": inverseGrad, "Acos": inverseGrad, "Atan": inverseGrad, "Asinh": inverseGrad, "Acosh": inverseGrad, "Atanh": inverseGrad,
+	"Sign": noGrad, "Floor": noGrad, "Ceil": noGrad, "Round": noGrad, "IsNaN": noGrad, "IsInf": noGrad,
+	"Less": noGrad, "LessOrEqual": noGrad, "GreaterOrEqual": noGrad, "And": noGrad, "Or": noGrad, "Xor": noGrad, "Not": noGrad,
+	"ReduceMax": reduceExtremumGrad, "ReduceMin": reduceExtremumGrad, "ReduceProd": reduceProdGrad, "CumSum": cumSumGrad,
+	"ArgMax": noGrad, "ArgMin": noGrad, "LogSoftmax": logSoftmaxGrad,
+	"GatherElements": gatherElementsGrad, "GatherND": gatherNDGrad, "ScatterElements": scatterElementsGrad, "ScatterND": scatterNDGrad,
+	"MaxPool": maxPoolGrad, "MaxPoolGrad": once,
+	"GroupedConv": groupedConvGrad, "GroupedConvTranspose": groupedConvTransposeGrad, "GroupedConvWeightGrad": once,
 	"Input": noGrad, "Constant": noGrad,
 }
 
@@ -38,5 +47,6 @@ var rules = map[string]rule{
 var lowerings = map[string]func(b *Builder, n *Node, inputs []*Value) []*Value{
 	"ConvInputGrad": lowerConvInputGrad, "ConvWeightGrad": lowerConvWeightGrad, "ConvBiasGrad": lowerConvBiasGrad,
 	"GroupNormalization": lowerGroupNormalization, "GroupNormalizationGrad": lowerGroupNormalizationGrad,
-	"QuickGeluGrad": lowerQuickGeluGrad,
+	"QuickGeluGrad": lowerQuickGeluGrad, "MaxPoolGrad": lowerMaxPoolGrad,
+	"GroupedConv": lowerGroupedConv, "GroupedConvTranspose": lowerGroupedConvTranspose, "GroupedConvWeightGrad": lowerGroupedConvWeightGrad,
 }

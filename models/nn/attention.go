@@ -33,14 +33,32 @@ func Attention2D(b *graph.Builder, x *graph.Value, cfg SelfAttention) *graph.Val
 		h = GroupNorm(b.At("group_norm"), h, cfg.Groups, cfg.Eps)
 	}
 	tokens := b.Reshape(b.Transpose(b.Reshape(h, n, c, t), 0, 2, 1), n*t, c)
-	split := func(name string) *graph.Value { // [N·T, C] → [N, heads, T, d]
-		y := Linear(b.At(name), tokens, c, true)
-		return b.Transpose(b.Reshape(y, n, t, heads, cfg.HeadDim), 0, 2, 1, 3)
-	}
-	q, k, v := split("to_q"), split("to_k"), split("to_v")
-	weights := b.Softmax(b.FusedMatMul(q, k, false, true, 1/math.Sqrt(float64(cfg.HeadDim)))) // [N, heads, T, T]
-	y := b.Reshape(b.Transpose(b.MatMul(weights, v), 0, 2, 1, 3), n*t, c)
-	y = Linear(b.At("to_out.0"), y, c, true)
+	y := attention(b, tokens, tokens, n, heads, true)
 	y = b.Reshape(b.Transpose(b.Reshape(y, n, t, c), 0, 2, 1), x.Shape...)
 	return rescale(b, b.Add(y, x), cfg.OutputScale)
+}
+
+// Attention is diffusers' multi-head attention of tokens x [N·T, C] to tokens y
+// [N·S, D] without bias in to_q, to_k and to_v, which heads divide evenly:
+//
+//	softmax(to_q(x)·to_k(y)ᵀ/√d)·to_v(y), head by head, then to_out.0
+//
+// y is x itself for self-attention. The result is [N·T, C].
+func Attention(b *graph.Builder, x, y *graph.Value, n, heads int) *graph.Value {
+	if c := x.Dim(1); heads < 1 || c%heads != 0 {
+		b.Fail("Attention", "%d heads do not divide %d channels", heads, c)
+	}
+	return attention(b, x, y, n, heads, false)
+}
+
+func attention(b *graph.Builder, x, y *graph.Value, n, heads int, bias bool) *graph.Value {
+	c := x.Dim(1)
+	split := func(name string, tokens *graph.Value) *graph.Value { // [N·T, ·] → [N, heads, T, d]
+		z := Linear(b.At(name), tokens, c, bias)
+		return b.Transpose(b.Reshape(z, n, tokens.Dim(0)/n, heads, c/heads), 0, 2, 1, 3)
+	}
+	q, k, v := split("to_q", x), split("to_k", y), split("to_v", y)
+	weights := b.Softmax(b.FusedMatMul(q, k, false, true, 1/math.Sqrt(float64(c/heads)))) // [N, heads, T, S]
+	z := b.Reshape(b.Transpose(b.MatMul(weights, v), 0, 2, 1, 3), x.Dim(0), c)
+	return Linear(b.At("to_out.0"), z, c, true)
 }

@@ -41,6 +41,15 @@ func GroupNorm(b *graph.Builder, x *graph.Value, groups int, eps float64) *graph
 	return b.GroupNormalization(x, weight, b.Param("bias", graph.Init{}, c), groups, eps)
 }
 
+// LayerNorm is torch.nn.LayerNorm over the last dimension of x [..., D], with
+// parameters weight and bias [D].
+func LayerNorm(b *graph.Builder, x *graph.Value, eps float64) *graph.Value {
+	d := x.Dim(-1)
+	weight := b.Param("weight", graph.Init{Mean: 1}, d)
+	y, _, _ := b.LayerNormalization(x, weight, b.Param("bias", graph.Init{}, d), eps)
+	return y
+}
+
 // Embedding is torch.nn.Embedding: indices [N] to rows [N, dim] of the
 // parameter weight [count, dim].
 func Embedding(b *graph.Builder, indices *graph.Value, count, dim int) *graph.Value {

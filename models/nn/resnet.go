@@ -21,7 +21,8 @@ type Resnet struct {
 //	y = (shortcut(x) + conv2(dropout(act(norm2(h))))) / output_scale_factor
 //
 // With scale_shift, time_emb_proj gives a scale and a shift that are applied
-// after norm2 as h·(1 + scale) + shift. The shortcut is a 1×1 convolution where
+// after norm2 as h·(1 + scale) + shift. A nil temb, which autoencoders have,
+// leaves that part and its parameters out. The shortcut is a 1×1 convolution where
 // the channels change. Source:
 // https://github.com/huggingface/diffusers/blob/v0.35.1/src/diffusers/models/resnet.py#L189
 func ResnetBlock2D(b *graph.Builder, x, temb *graph.Value, cfg Resnet) *graph.Value {
@@ -35,17 +36,20 @@ func ResnetBlock2D(b *graph.Builder, x, temb *graph.Value, cfg Resnet) *graph.Va
 	}
 	h = Conv2d(b.At("conv1"), h, cfg.Out, 3, same)
 
-	width := cfg.Out
-	if cfg.ScaleShift {
-		width = 2 * cfg.Out
+	var t *graph.Value
+	if temb != nil {
+		width := cfg.Out
+		if cfg.ScaleShift {
+			width = 2 * cfg.Out
+		}
+		t = Linear(b.At("time_emb_proj"), Activation(b, cfg.Act, temb), width, true)
+		t = b.Reshape(t, t.Dim(0), width, 1, 1)
 	}
-	t := Linear(b.At("time_emb_proj"), Activation(b, cfg.Act, temb), width, true)
-	t = b.Reshape(t, t.Dim(0), width, 1, 1)
-	if !cfg.ScaleShift {
+	if temb != nil && !cfg.ScaleShift {
 		h = b.Add(h, t)
 	}
 	h = GroupNorm(b.At("norm2"), h, cfg.Groups, cfg.Eps)
-	if cfg.ScaleShift {
+	if temb != nil && cfg.ScaleShift {
 		parts := b.Split(t, 1, cfg.Out, cfg.Out)
 		h = b.Add(b.Mul(h, b.Add(parts[0], b.Scalar(1))), parts[1])
 	}

@@ -40,8 +40,8 @@ func GaussianFourierProjection(b *graph.Builder, t *graph.Value, size int) *grap
 	return b.Concat(1, b.Sin(angle), b.Cos(angle))
 }
 
-// TimestepEmbedding is Linear, SiLU, Linear: [N, K] to [N, dim].
-func TimestepEmbedding(b *graph.Builder, x *graph.Value, dim int) *graph.Value {
-	x = b.SiLU(Linear(b.At("linear_1"), x, dim, true))
+// TimestepEmbedding is Linear, an activation, Linear: [N, K] to [N, dim].
+func TimestepEmbedding(b *graph.Builder, x *graph.Value, dim int, act string) *graph.Value {
+	x = Activation(b, act, Linear(b.At("linear_1"), x, dim, true))
 	return Linear(b.At("linear_2"), x, dim, true)
 }

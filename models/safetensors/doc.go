@@ -6,7 +6,7 @@
 // https://github.com/huggingface/safetensors#format; where that text is silent, the reference implementation's version
 // 0.8.0 decides. A file that breaks a rule is refused whole, with the rule, before any tensor is read.
 //
-//   - read.go: Open, OpenSharded, and a File's Lookup, Bytes, Float32;
+//   - read.go: Open, OpenSharded, OpenIndex, and a File's Lookup, Bytes, Float32;
 //   - header.go: the header's JSON and the rules above;
 //   - dtype.go: element types, their sizes, and conversion to float32;
 //   - write.go: Write, which gives the reference implementation's bytes.

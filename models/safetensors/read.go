@@ -49,19 +49,25 @@ func Open(path string) (*File, error) {
 }
 
 // OpenSharded opens dir/base.safetensors or, where that does not exist, the shards that
-// dir/base.safetensors.index.json names: a JSON object whose weight_map maps tensor names to files beside it. All that
-// the shards hold can be looked up; a name that the index lists and its shard lacks, or that two shards hold, is an error.
+// dir/base.safetensors.index.json names.
 func OpenSharded(dir, base string) (*File, error) {
 	single := filepath.Join(dir, base+".safetensors")
 	f, err := Open(single)
 	if err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return f, err
 	}
-	path := single + ".index.json"
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	index := single + ".index.json"
+	if _, err := os.Stat(index); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: neither %s.safetensors nor %[2]s.safetensors.index.json is here; save the weights as safetensors", dir, base)
 	}
+	return OpenIndex(index)
+}
+
+// OpenIndex opens the shards that an index names, a JSON object whose weight_map maps tensor names to files beside it. All
+// that the shards hold can be looked up; a name that the index lists and its shard lacks, or that two shards hold, is an
+// error.
+func OpenIndex(path string) (*File, error) {
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +75,7 @@ func OpenSharded(dir, base string) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	f = &File{Path: path, files: map[string]*os.File{}}
+	f := &File{Path: path, files: map[string]*os.File{}}
 	if err := f.addShards(shardOf); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)

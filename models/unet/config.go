@@ -1,13 +1,8 @@
 package unet
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"maps"
 	"os"
-	"slices"
-	"strings"
 )
 
 // Config is UNet2DModel's config.json: keys, meanings and defaults are
@@ -43,39 +38,6 @@ type Config struct {
 	NumTrainTimesteps    *int     `json:"num_train_timesteps"` // rows of a learned time embedding
 }
 
-// Size is an image size in pixels: one number in JSON where it is square, null
-// (zeros here) where the configuration leaves it open.
-type Size struct{ H, W int }
-
-// UnmarshalJSON reads n, [h, w] or null.
-func (s *Size) UnmarshalJSON(data []byte) error {
-	var side *int
-	if json.Unmarshal(data, &side) == nil {
-		*s = Size{}
-		if side != nil {
-			*s = Size{*side, *side}
-		}
-		return nil
-	}
-	var both []int
-	if err := json.Unmarshal(data, &both); err != nil || len(both) != 2 {
-		return fmt.Errorf("sample_size: got %s, want a number or [height, width]", data)
-	}
-	*s = Size{both[0], both[1]}
-	return nil
-}
-
-// MarshalJSON writes what UnmarshalJSON reads.
-func (s Size) MarshalJSON() ([]byte, error) {
-	switch {
-	case s == Size{}:
-		return []byte("null"), nil
-	case s.H == s.W:
-		return json.Marshal(s.H)
-	}
-	return json.Marshal([]int{s.H, s.W})
-}
-
 // DefaultConfig has UNet2DModel's defaults.
 func DefaultConfig() Config {
 	return Config{
@@ -92,44 +54,7 @@ func DefaultConfig() Config {
 // ParseConfig reads a config.json's content; name stands in messages. A key
 // that is absent has UNet2DModel's default.
 func ParseConfig(name string, data []byte) (Config, error) {
-	c := DefaultConfig()
-	var keys map[string]json.RawMessage
-	if err := json.Unmarshal(data, &keys); err != nil {
-		return c, fmt.Errorf("%s: not a JSON object: %w", name, err)
-	}
-	if class, ok := keys["_class_name"]; ok && string(class) != `"UNet2DModel"` {
-		return c, fmt.Errorf("%s: _class_name is %s, want \"UNet2DModel\": no other class is supported yet", name, class)
-	}
-	known, err := c.fields()
-	if err != nil {
-		return c, err
-	}
-	for _, key := range slices.Sorted(maps.Keys(keys)) {
-		// What begins with _ are diffusers' own notes, such as _diffusers_version.
-		if _, ok := known[key]; !ok && !strings.HasPrefix(key, "_") {
-			return c, fmt.Errorf("%s: unknown key %q: UNet2DModel has none of that name", name, key)
-		}
-	}
-	if err := json.Unmarshal(data, &c); err != nil {
-		var wrong *json.UnmarshalTypeError
-		if errors.As(err, &wrong) {
-			return c, fmt.Errorf("%s: %s is a JSON %s, want %s", name, wrong.Field, wrong.Value, strings.TrimPrefix(wrong.Type.String(), "*"))
-		}
-		return c, fmt.Errorf("%s: %w", name, err)
-	}
-	read, err := c.fields()
-	if err != nil {
-		return c, err
-	}
-	for _, key := range slices.Sorted(maps.Keys(keys)) {
-		if value, ok := read[key]; ok && string(keys[key]) == "null" && string(value) != "null" {
-			return c, fmt.Errorf("%s: %s is null, want a value: the default is %s", name, key, known[key])
-		}
-	}
-	if err := c.Validate(); err != nil {
-		return c, fmt.Errorf("%s: %w", name, err)
-	}
-	return c, nil
+	return parse(name, data, DefaultConfig(), nil)
 }
 
 // LoadConfig reads and checks a config.json.
@@ -142,26 +67,7 @@ func LoadConfig(path string) (Config, error) {
 }
 
 // JSON is the content of a config.json that diffusers reads.
-func (c Config) JSON() ([]byte, error) {
-	keys, err := c.fields()
-	if err != nil {
-		return nil, err
-	}
-	keys["_class_name"] = json.RawMessage(`"UNet2DModel"`)
-	keys["_diffusers_version"] = json.RawMessage(`"0.42.1"`)
-	text, err := json.MarshalIndent(keys, "", "  ")
-	return append(text, '\n'), err
-}
-
-// fields are the keys with their JSON values.
-func (c Config) fields() (map[string]json.RawMessage, error) {
-	text, err := json.Marshal(c)
-	if err != nil {
-		return nil, err
-	}
-	keys := map[string]json.RawMessage{}
-	return keys, json.Unmarshal(text, &keys)
-}
+func (c Config) JSON() ([]byte, error) { return write(c, nil) }
 
 // headDim is the width of an attention head among that many channels.
 func (c Config) headDim(channels int) int {
@@ -173,29 +79,37 @@ func (c Config) headDim(channels int) int {
 
 // TimeEmbedDim is the width of the time embedding, which class embeddings share.
 func (c Config) TimeEmbedDim() int {
-	if c.TimeEmbeddingDim != nil {
-		return *c.TimeEmbeddingDim
+	return timeEmbedDim(c.TimeEmbeddingDim, c.BlockOutChannels)
+}
+
+// Class is "UNet2DModel".
+func (c Config) Class() string { return "UNet2DModel" }
+
+// Channels are in_channels and out_channels.
+func (c Config) Channels() (in, out int) { return c.InChannels, c.OutChannels }
+
+// Sample is sample_size; zeros where it is left open.
+func (c Config) Sample() Size { return c.SampleSize }
+
+// ClassEmbeds is num_class_embeds; 0 where it is null.
+func (c Config) ClassEmbeds() int { return deref(c.NumClassEmbeds) }
+
+// CrossAttentionDim is 0: UNet2DModel takes no encoder_hidden_states.
+func (c Config) CrossAttentionDim() int { return 0 }
+
+// DropoutRate is dropout.
+func (c Config) DropoutRate() float64 { return c.Dropout }
+
+// LabelDim is TimeEmbedDim where class_labels are embeddings, else 0.
+func (c Config) LabelDim() int {
+	if c.Conditioning() == "identity" {
+		return c.TimeEmbedDim()
 	}
-	return 4 * c.BlockOutChannels[0]
+	return 0
 }
 
 // Conditioning says what class_labels are: "" (none), "embedding" and
 // "timestep" (int64 [N]) or "identity" (float32 [N, TimeEmbedDim]).
 func (c Config) Conditioning() string {
-	switch {
-	case c.ClassEmbedType != nil:
-		return *c.ClassEmbedType
-	case c.NumClassEmbeds != nil:
-		return "embedding"
-	}
-	return ""
-}
-
-func ptr[T any](x T) *T { return &x }
-
-func deref(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return *s
+	return conditioning(c.ClassEmbedType, c.NumClassEmbeds)
 }

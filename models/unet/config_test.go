@@ -3,6 +3,7 @@ package unet
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -10,11 +11,12 @@ import (
 	"testing"
 )
 
-// folders lists the models that tools/golden/unet.py made with diffusers.
+// folders lists the models that tools/golden/unet.py and unet_condition.py made
+// with diffusers.
 func folders(t *testing.T) []string {
 	configs, err := filepath.Glob("testdata/*/config.json")
-	if err != nil || len(configs) < 7 {
-		t.Fatalf("%d models in testdata (%v), want 7: run tools/golden/unet.py", len(configs), err)
+	if err != nil || len(configs) < 13 {
+		t.Fatalf("%d models in testdata (%v), want 13: run tools/golden/unet.py and unet_condition.py", len(configs), err)
 	}
 	var dirs []string
 	for _, path := range configs {
@@ -30,7 +32,7 @@ func TestConfigRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := ParseConfig(dir, want)
+		c, err := Parse(dir, want)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -45,38 +47,45 @@ func TestConfigRoundTrip(t *testing.T) {
 		if !reflect.DeepEqual(gotKeys, wantKeys) {
 			t.Errorf("%s: got  %v\nwant %v", dir, gotKeys, wantKeys)
 		}
-		again, err := ParseConfig(dir, got)
+		again, err := Parse(dir, got)
 		if err != nil || !reflect.DeepEqual(again, c) {
 			t.Errorf("%s: read again: %+v, %v, want %+v", dir, again, err, c)
 		}
 	}
 }
 
-// Keys that are absent mean what UNet2DModel's constructor says.
+// Keys that are absent mean what the class's constructor says, and no key that
+// diffusers writes is missing here.
 func TestConfigDefaults(t *testing.T) {
-	c, err := ParseConfig("config.json", []byte(`{"_class_name": "UNet2DModel", "_name_or_path": "somewhere"}`))
-	if err != nil || !reflect.DeepEqual(c, DefaultConfig()) {
-		t.Errorf("got %+v, %v, want the defaults", c, err)
-	}
-	text, err := os.ReadFile("testdata/ddpm/config.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all map[string]json.RawMessage
-	if err := json.Unmarshal(text, &all); err != nil {
-		t.Fatal(err)
-	}
-	fields, err := c.fields()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for key := range all {
-		if _, ok := fields[key]; !ok && !strings.HasPrefix(key, "_") {
-			t.Errorf("diffusers writes %q, which Config lacks", key)
+	for _, test := range []struct {
+		folder   string
+		defaults Net
+		fixed    map[string]string
+	}{{"ddpm", DefaultConfig(), nil}, {"sd1", DefaultConditionConfig(), fixedKeys}} {
+		c, err := Parse("config.json", []byte(fmt.Sprintf(`{"_class_name": %q, "_name_or_path": "somewhere"}`, test.defaults.Class())))
+		if err != nil || !reflect.DeepEqual(c, test.defaults) {
+			t.Errorf("got %+v, %v, want the defaults", c, err)
 		}
-	}
-	if want := len(all) - 2; len(fields) != want { // _class_name and _diffusers_version
-		t.Errorf("Config has %d keys, diffusers writes %d", len(fields), want)
+		text, err := os.ReadFile(filepath.Join("testdata", test.folder, "config.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all map[string]json.RawMessage
+		if err := json.Unmarshal(text, &all); err != nil {
+			t.Fatal(err)
+		}
+		keys, err := fields(test.defaults.(config))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for key := range all {
+			if _, ok := keys[key]; !ok && test.fixed[key] == "" && !strings.HasPrefix(key, "_") {
+				t.Errorf("diffusers writes %q, which %s lacks", key, c.Class())
+			}
+		}
+		if got, want := len(keys)+len(test.fixed), len(all)-2; got != want { // _class_name and _diffusers_version
+			t.Errorf("%s has %d keys, diffusers writes %d", c.Class(), got, want)
+		}
 	}
 }
 
@@ -89,7 +98,7 @@ func TestConfigErrors(t *testing.T) {
 	tests := []struct{ change, want string }{
 		{`"attention_heads": 4`, `unknown key "attention_heads": UNet2DModel has none of that name`},
 		{`"In_Channels": 4`, `unknown key "In_Channels": UNet2DModel has none of that name`},
-		{`"_class_name": "UNet2DConditionModel"`, `_class_name is "UNet2DConditionModel", want "UNet2DModel": no other class is supported yet`},
+		{`"_class_name": "UNet2DConditionModel"`, `_class_name is "UNet2DConditionModel", want "UNet2DModel"`},
 		{`"in_channels": "3"`, `in_channels is a JSON string, want int`},
 		{`"attention_head_dim": 1.5`, `attention_head_dim is a JSON number 1.5, want int`},
 		{`"down_block_types": "DownBlock2D"`, `down_block_types is a JSON string, want []string`},

@@ -12,20 +12,21 @@ import (
 	"immiscible/models/safetensors"
 )
 
-// build makes the graph of c for a batch of two h×w images.
-func build(c Config, h, w int) (*graph.Graph, error) {
+// build makes the graph of c for a batch of two h×w images and three tokens.
+func build(c Net, h, w int) (*graph.Graph, error) {
 	return graph.Build("test", func(b *graph.Builder) {
-		sample := b.Input("sample", graph.Float32, 2, c.InChannels, h, w)
-		timesteps := b.Input("timesteps", graph.Int64, 2)
-		var labels *graph.Value
-		switch c.Conditioning() {
-		case "embedding", "timestep":
-			labels = b.Input("class_labels", graph.Int64, 2)
-		case "identity":
-			labels = b.Input("class_labels", graph.Float32, 2, c.TimeEmbedDim())
+		channels, to := c.Channels()
+		in := Inputs{Sample: b.Input("sample", graph.Float32, 2, channels, h, w), Timesteps: b.Input("timesteps", graph.Int64, 2)}
+		if d := c.LabelDim(); d > 0 {
+			in.ClassLabels = b.Input("class_labels", graph.Float32, 2, d)
+		} else if c.Conditioning() != "" {
+			in.ClassLabels = b.Input("class_labels", graph.Int64, 2)
 		}
-		out := UNet2D(b, c, sample, timesteps, labels, true)
-		b.AssertShape(out, 2, c.OutChannels, h, w)
+		if d := c.CrossAttentionDim(); d > 0 {
+			in.EncoderHiddenStates = b.Input("encoder_hidden_states", graph.Float32, 2, 3, d)
+		}
+		out := c.Forward(b, in, true)
+		b.AssertShape(out, 2, to, h, w)
 		b.Output("out_sample", out)
 	})
 }
@@ -35,7 +36,7 @@ func build(c Config, h, w int) (*graph.Graph, error) {
 func TestStateDict(t *testing.T) {
 	names := strings.NewReplacer(".query.", ".to_q.", ".key.", ".to_k.", ".value.", ".to_v.", ".proj_attn.", ".to_out.0.")
 	for _, dir := range folders(t) {
-		c, err := LoadConfig(filepath.Join(dir, "config.json"))
+		c, err := Load(filepath.Join(dir, "config.json"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -48,7 +49,7 @@ func TestStateDict(t *testing.T) {
 		for _, tensor := range f.Tensors {
 			want[names.Replace(tensor.Name)] = fmt.Sprint(tensor.Shape) // of an old folder: today's name
 		}
-		g, err := build(c, c.SampleSize.H, c.SampleSize.W)
+		g, err := build(c, c.Sample().H, c.Sample().W)
 		if err != nil {
 			t.Fatalf("%s: %v", dir, err)
 		}

@@ -8,68 +8,34 @@ import (
 
 // Validate names the first key whose value cannot be built, with both numbers.
 func (c Config) Validate() error {
-	blocks := len(c.BlockOutChannels)
+	if err := validateShared(shared{c.SampleSize, c.InChannels, c.OutChannels, c.BlockOutChannels, c.DownBlockTypes, c.UpBlockTypes,
+		c.NormNumGroups, c.NormEps, c.DownsamplePadding, c.Dropout, c.MidBlockScaleFactor}); err != nil {
+		return err
+	}
 	switch {
-	case blocks == 0:
-		return fmt.Errorf("block_out_channels is empty, want at least one")
-	case len(c.DownBlockTypes) != blocks:
-		return fmt.Errorf("down_block_types has %d entries, block_out_channels has %d: want as many", len(c.DownBlockTypes), blocks)
-	case len(c.UpBlockTypes) != blocks:
-		return fmt.Errorf("up_block_types has %d entries, block_out_channels has %d: want as many", len(c.UpBlockTypes), blocks)
-	case c.InChannels < 1 || c.OutChannels < 1:
-		return fmt.Errorf("in_channels %d, out_channels %d: want at least 1", c.InChannels, c.OutChannels)
 	case c.LayersPerBlock < 1:
 		return fmt.Errorf("layers_per_block %d: want at least 1", c.LayersPerBlock)
-	case c.NormNumGroups < 1:
-		return fmt.Errorf("norm_num_groups %d: want at least 1", c.NormNumGroups)
-	case c.DownsamplePadding != 0 && c.DownsamplePadding != 1:
-		return fmt.Errorf("downsample_padding %d: want 0 or 1", c.DownsamplePadding)
-	case c.Dropout < 0 || c.Dropout >= 1:
-		return fmt.Errorf("dropout %g: want at least 0 and below 1", c.Dropout)
-	case c.SampleSize.H < 0 || c.SampleSize.W < 0:
-		return fmt.Errorf("sample_size [%d, %d]: want at least 1", c.SampleSize.H, c.SampleSize.W)
-	case c.MidBlockScaleFactor == 0:
-		return fmt.Errorf("mid_block_scale_factor 0: activations are divided by it")
-	case !(c.NormEps >= 0):
-		return fmt.Errorf("norm_eps %g: want at least 0", c.NormEps)
 	case c.TimeEmbeddingType == "learned" && c.NumTrainTimesteps == nil:
 		return fmt.Errorf("time_embedding_type \"learned\" needs num_train_timesteps, got null")
 	case deref(c.ClassEmbedType) == "timestep" && c.TimeEmbeddingType != "positional":
 		return fmt.Errorf("class_embed_type \"timestep\" with time_embedding_type %q is not supported: want \"positional\"", c.TimeEmbeddingType)
 	}
-	choices := []struct {
-		key, value string
-		want       []string
-	}{
-		{"time_embedding_type", c.TimeEmbeddingType, []string{"positional", "fourier", "learned"}},
-		{"resnet_time_scale_shift", c.ResnetTimeScaleShift, []string{"default", "scale_shift"}},
-		{"act_fn", c.ActFn, []string{"silu", "swish", "gelu", "relu", "mish"}},
-		{"mid_block_type", deref(c.MidBlockType), []string{"", "UNetMidBlock2D"}},
-		{"class_embed_type", deref(c.ClassEmbedType), []string{"", "timestep", "identity"}},
-		{"downsample_type", deref(c.DownsampleType), []string{"", "conv", "resnet"}},
-		{"upsample_type", deref(c.UpsampleType), []string{"", "conv", "resnet"}},
+	if err := oneOf(
+		choice{"time_embedding_type", c.TimeEmbeddingType, []string{"positional", "fourier", "learned"}},
+		choice{"resnet_time_scale_shift", c.ResnetTimeScaleShift, []string{"default", "scale_shift"}},
+		choice{"act_fn", c.ActFn, activations},
+		choice{"mid_block_type", deref(c.MidBlockType), []string{"", "UNetMidBlock2D"}},
+		choice{"class_embed_type", deref(c.ClassEmbedType), []string{"", "timestep", "identity"}},
+		choice{"downsample_type", deref(c.DownsampleType), []string{"", "conv", "resnet"}},
+		choice{"upsample_type", deref(c.UpsampleType), []string{"", "conv", "resnet"}},
+	); err != nil {
+		return err
 	}
-	for _, x := range choices {
-		if !slices.Contains(x.want, x.value) {
-			return fmt.Errorf("%s %q is not supported: want one of %s", x.key, x.value, quoted(x.want))
-		}
+	if err := positive(optional{"time_embedding_dim", c.TimeEmbeddingDim}, optional{"attention_head_dim", c.AttentionHeadDim},
+		optional{"num_class_embeds", c.NumClassEmbeds}, optional{"num_train_timesteps", c.NumTrainTimesteps}); err != nil {
+		return err
 	}
-	for _, x := range []struct {
-		key   string
-		value *int
-	}{
-		{"time_embedding_dim", c.TimeEmbeddingDim}, {"attention_head_dim", c.AttentionHeadDim},
-		{"num_class_embeds", c.NumClassEmbeds}, {"num_train_timesteps", c.NumTrainTimesteps},
-	} {
-		if x.value != nil && *x.value < 1 {
-			return fmt.Errorf("%s %d: want at least 1, or null", x.key, *x.value)
-		}
-	}
-	for i, channels := range c.BlockOutChannels {
-		if channels < 1 || channels%c.NormNumGroups != 0 {
-			return fmt.Errorf("norm_num_groups %d does not divide block_out_channels[%d] = %d", c.NormNumGroups, i, channels)
-		}
-	}
+	blocks := len(c.BlockOutChannels)
 	for i, kind := range c.DownBlockTypes {
 		if err := c.validateBlock("down", i, kind, c.BlockOutChannels[i]); err != nil {
 			return err
@@ -102,6 +68,83 @@ func (c Config) validateBlock(way string, i int, kind string, channels int) erro
 		return fmt.Errorf("%s_block_types[%d] = %q is not supported: want one of %s", way, i, kind, quoted([]string{plain, "Attn" + plain}))
 	case kind != plain && channels%d != 0:
 		return fmt.Errorf("attention_head_dim %d does not divide %d channels (%s_blocks.%d)", d, channels, way, i)
+	}
+	return nil
+}
+
+// shared are the keys that both classes have, and check alike.
+type shared struct {
+	sample              Size
+	in, out             int
+	channels            []int
+	down, up            []string
+	groups              int
+	eps                 float64
+	padding             int
+	dropout, midScaling float64
+}
+
+func validateShared(s shared) error {
+	blocks := len(s.channels)
+	switch {
+	case blocks == 0:
+		return fmt.Errorf("block_out_channels is empty, want at least one")
+	case len(s.down) != blocks:
+		return fmt.Errorf("down_block_types has %d entries, block_out_channels has %d: want as many", len(s.down), blocks)
+	case len(s.up) != blocks:
+		return fmt.Errorf("up_block_types has %d entries, block_out_channels has %d: want as many", len(s.up), blocks)
+	case s.in < 1 || s.out < 1:
+		return fmt.Errorf("in_channels %d, out_channels %d: want at least 1", s.in, s.out)
+	case s.groups < 1:
+		return fmt.Errorf("norm_num_groups %d: want at least 1", s.groups)
+	case s.padding != 0 && s.padding != 1:
+		return fmt.Errorf("downsample_padding %d: want 0 or 1", s.padding)
+	case s.dropout < 0 || s.dropout >= 1:
+		return fmt.Errorf("dropout %g: want at least 0 and below 1", s.dropout)
+	case s.sample.H < 0 || s.sample.W < 0:
+		return fmt.Errorf("sample_size [%d, %d]: want at least 1", s.sample.H, s.sample.W)
+	case s.midScaling == 0:
+		return fmt.Errorf("mid_block_scale_factor 0: activations are divided by it")
+	case !(s.eps >= 0):
+		return fmt.Errorf("norm_eps %g: want at least 0", s.eps)
+	}
+	for i, channels := range s.channels {
+		if channels < 1 || channels%s.groups != 0 {
+			return fmt.Errorf("norm_num_groups %d does not divide block_out_channels[%d] = %d", s.groups, i, channels)
+		}
+	}
+	return nil
+}
+
+// activations are the values of act_fn that nn.Activation knows.
+var activations = []string{"silu", "swish", "gelu", "relu", "mish"}
+
+// choice is a key with few values; "" stands for null.
+type choice struct {
+	key, value string
+	want       []string
+}
+
+func oneOf(choices ...choice) error {
+	for _, x := range choices {
+		if !slices.Contains(x.want, x.value) {
+			return fmt.Errorf("%s %q is not supported: want one of %s", x.key, x.value, quoted(x.want))
+		}
+	}
+	return nil
+}
+
+// optional is a number that may be null.
+type optional struct {
+	key   string
+	value *int
+}
+
+func positive(numbers ...optional) error {
+	for _, x := range numbers {
+		if x.value != nil && *x.value < 1 {
+			return fmt.Errorf("%s %d: want at least 1, or null", x.key, *x.value)
+		}
 	}
 	return nil
 }

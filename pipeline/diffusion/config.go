@@ -23,7 +23,8 @@ const (
 )
 
 // Config is scheduler_config.json: keys and meanings are those of diffusers'
-// DDPMScheduler, and of DDIMScheduler for set_alpha_to_one.
+// DDPMScheduler, and of DDIMScheduler for set_alpha_to_one. What only the other
+// schedulers read is in Solver.
 // https://github.com/huggingface/diffusers/blob/v0.42.1/src/diffusers/schedulers/scheduling_ddpm.py#L129-L183
 type Config struct {
 	ClassName         string  `json:"_class_name"`
@@ -46,7 +47,13 @@ type Config struct {
 	DynamicThresholdingRatio float64 `json:"dynamic_thresholding_ratio"`
 	SampleMaxValue           float64 `json:"sample_max_value"`
 
-	// Extra holds the keys of a loaded file that are not read here
+	// Solver holds the keys of PNDMScheduler, EulerDiscreteScheduler and
+	// DPMSolverMultistepScheduler. Save writes those that the file had.
+	Solver Solver `json:"-"`
+	// Absent says of which keys the file had nothing, so that For can give them
+	// the default of another class.
+	Absent struct{ TimestepSpacing, SetAlphaToOne bool } `json:"-"`
+	// Extra holds the keys of a loaded file that are not fields of Config
 	// (skip_prk_steps of PNDMScheduler, say), so that Save gives them back.
 	Extra map[string]json.RawMessage `json:"-"`
 }
@@ -68,28 +75,35 @@ func DefaultConfig() Config {
 		VarianceType:             "fixed_small",
 		DynamicThresholdingRatio: 0.995,
 		SampleMaxValue:           1,
+		Solver:                   DefaultSolver(),
 	}
 }
 
 // LoadConfig reads a scheduler_config.json written by any diffusers scheduler.
-// A key that is absent or null has its value of DefaultConfig, as diffusers'
-// from_pretrained gives it. Values are judged by New, not here.
+// A key that is absent or null has the default of the file's class, as diffusers'
+// from_pretrained gives it. Values are judged by New and the samplers, not here.
 func LoadConfig(path string) (Config, error) {
 	c := DefaultConfig()
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return c, fmt.Errorf("read scheduler configuration: %w", err)
 	}
+	data = quoteNumbers(data)
 	if err := json.Unmarshal(data, &c.Extra); err != nil {
 		return c, fmt.Errorf("%s: not a JSON object (%w); restore the file", path, err)
 	}
-	if err := json.Unmarshal(data, &c); err != nil {
-		var wrong *json.UnmarshalTypeError
-		if errors.As(err, &wrong) {
-			return c, fmt.Errorf("%s: %s is a JSON %s, want %s; correct the value", path, wrong.Field, wrong.Value, wrong.Type)
+	for _, into := range []any{&c, &c.Solver} {
+		if err := json.Unmarshal(data, into); err != nil {
+			var wrong *json.UnmarshalTypeError
+			if errors.As(err, &wrong) {
+				return c, fmt.Errorf("%s: %s is a JSON %s, want %s; correct the value", path, wrong.Field, wrong.Value, wrong.Type)
+			}
+			return c, fmt.Errorf("%s: %w", path, err)
 		}
-		return c, fmt.Errorf("%s: %w", path, err)
 	}
+	given := func(key string) bool { value, ok := c.Extra[key]; return ok && string(value) != "null" }
+	c.Absent.TimestepSpacing, c.Absent.SetAlphaToOne = !given("timestep_spacing"), !given("set_alpha_to_one")
+	c = c.For(c.ClassName)
 	known, err := c.fields()
 	if err != nil {
 		return c, err
@@ -101,7 +115,7 @@ func LoadConfig(path string) (Config, error) {
 }
 
 // Save writes c to path in diffusers' layout (sorted keys, two spaces), with
-// the keys in c.Extra beside its own.
+// the keys in c.Extra beside its own and without those that are absent.
 func (c Config) Save(path string) error {
 	keys, err := c.fields()
 	if err != nil {
@@ -112,12 +126,18 @@ func (c Config) Save(path string) error {
 			keys[key] = value
 		}
 	}
+	if c.Absent.TimestepSpacing {
+		delete(keys, "timestep_spacing")
+	}
+	if c.Absent.SetAlphaToOne {
+		delete(keys, "set_alpha_to_one")
+	}
 	keys["_diffusers_version"] = json.RawMessage(`"` + diffusersVersion + `"`)
 	data, err := json.MarshalIndent(keys, "", "  ")
 	if err != nil {
 		return fmt.Errorf("%s: encode scheduler configuration: %w", path, err)
 	}
-	if err := os.WriteFile(path, append(data, '\n'), 0o644); err != nil {
+	if err := os.WriteFile(path, append(unquoteNumbers(data), '\n'), 0o644); err != nil {
 		return fmt.Errorf("write scheduler configuration: %w", err)
 	}
 	return nil

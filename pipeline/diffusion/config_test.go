@@ -1,6 +1,7 @@
 package diffusion
 
 import (
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -32,6 +33,7 @@ func TestLoadConfigReadsAnotherSchedulersFile(t *testing.T) {
 	want := DefaultConfig()
 	want.ClassName, want.BetaSchedule, want.BetaStart, want.BetaEnd = "PNDMScheduler", "scaled_linear", 0.00085, 0.012
 	want.ClipSample, want.SetAlphaToOne, want.StepsOffset = false, false, 1
+	want.Solver.SkipPRKSteps, want.Absent.TimestepSpacing = true, true
 	for key, value := range map[string]string{"skip_prk_steps": "true", "_diffusers_version": `"0.7.0.dev0"`} {
 		if string(got.Extra[key]) != value {
 			t.Errorf("Extra[%s] = %s, want %s", key, got.Extra[key], value)
@@ -66,6 +68,42 @@ func TestSaveGivesBackWhatLoadRead(t *testing.T) {
 	delete(second.Extra, "_diffusers_version")
 	if !reflect.DeepEqual(first, second) {
 		t.Errorf("read   %+v\nreread %+v", first, second)
+	}
+}
+
+// A DPM-Solver's file has an infinity as Python writes it: no JSON, but read, and
+// given back. A key that its class reads and that is of another type is named.
+func TestLoadConfigReadsPythonsInfinity(t *testing.T) {
+	const text = `{"_class_name": "DPMSolverMultistepScheduler", "lambda_min_clipped": -Infinity, "euler_at_final": true, "name": "x: -Infinity, y"}`
+	c, err := LoadConfig(write(t, text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !math.IsInf(float64(c.Solver.LambdaMinClipped), -1) || !c.Solver.EulerAtFinal || c.TimestepSpacing != "linspace" || !c.SetAlphaToOne {
+		t.Errorf("read %+v", c)
+	}
+	if c = c.For("PNDMScheduler"); c.TimestepSpacing != "leading" || c.SetAlphaToOne {
+		t.Errorf("for PNDM: timestep_spacing %s, set_alpha_to_one %v", c.TimestepSpacing, c.SetAlphaToOne)
+	}
+	path := filepath.Join(t.TempDir(), "scheduler_config.json")
+	if err := c.Save(path); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{`"lambda_min_clipped": -Infinity,`, `"name": "x: -Infinity, y",`, `"euler_at_final": true,`} {
+		if !strings.Contains(string(got), line) {
+			t.Errorf("wrote %s, want %s in it", got, line)
+		}
+	}
+	if strings.Contains(string(got), "timestep_spacing") {
+		t.Errorf("wrote a timestep_spacing that the file had not: %s", got)
+	}
+	_, err = LoadConfig(write(t, `{"solver_order": "two"}`))
+	if err == nil || !strings.Contains(err.Error(), "solver_order is a JSON string, want int") {
+		t.Errorf("error %v", err)
 	}
 }
 

@@ -1,5 +1,5 @@
-// Package npy reads and writes NumPy's .npy files: how cost matrices, latents
-// and features come in from Python, and how permutations go back.
+// Package npy reads and writes NumPy's .npy files, and .npz archives of them:
+// how cost matrices, latents and features come in from Python, and how permutations go back.
 //
 // The format is NEP 1 (versions 1.0 to 3.0), as in numpy/lib/_format_impl.py: the magic
 // string, a version, the length of a header, the header (a Python dict literal
@@ -9,6 +9,6 @@
 // others are refused by name.
 //
 // Own code rather than github.com/sbinet/npyio (v0.6.0, 2021): that reader
-// takes a truncated file for a whole one, panics on a damaged header, knows no
-// version 3, and brings gonum along.
+// takes a truncated file for a whole one, panics on a damaged header, and
+// knows no version 3.
 package npy

@@ -63,12 +63,13 @@ func WriteGrid(path string, images [][]float32, rows, cols, C, H, W int) ([]byte
 	if err != nil {
 		return nil, err
 	}
-	return data, replaceFile(path, data)
+	return data, ReplaceFile(path, data)
 }
 
 // WriteImage writes one image [C, H, W] as a PNG of W by H pixels, grey or RGB,
-// to path, whole or not at all. Values become pixels as in EncodeGrid.
-func WriteImage(path string, values []float32, C, H, W int) error {
+// to path, whole or not at all, with text chunks. Values become pixels as in
+// EncodeGrid.
+func WriteImage(path string, values []float32, C, H, W int, texts ...Text) error {
 	if C != 1 && C != 3 || len(values) != C*H*W {
 		return fmt.Errorf("write %s: %d values of [%d, %d, %d]: want an image of 1 or 3 channels", path, len(values), C, H, W)
 	}
@@ -93,11 +94,12 @@ func WriteImage(path string, values []float32, C, H, W int) error {
 	if err := png.Encode(&b, picture); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	return replaceFile(path, b.Bytes())
+	return ReplaceFile(path, withText(b.Bytes(), texts))
 }
 
-// replaceFile writes a file under another name and renames it.
-func replaceFile(path string, data []byte) error {
+// ReplaceFile writes a file under another name and renames it: it is whole or not
+// there.
+func ReplaceFile(path string, data []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-image-*")
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)

@@ -24,11 +24,11 @@ import (
 // diffusers steps to t − ⌊T/steps⌋, which under trailing and linspace spacing
 // is not always the next timestep of the list; so does this.
 // https://github.com/huggingface/diffusers/blob/v0.42.1/src/diffusers/schedulers/scheduling_ddim.py
-func DDIM(s *diffusion.Schedule, steps int, eta float64) (Sampler, error) {
+func DDIM(s *diffusion.Schedule, steps int, eta float64) (*Sampler, error) {
 	if !(eta >= 0 && eta <= 1) {
 		return nil, fmt.Errorf("sampler ddim: eta is %v, want 0 to 1; 0 is deterministic", eta)
 	}
-	l, err := newLinear("ddim", s, steps)
+	r, timesteps, err := denoised("ddim", s, steps)
 	if err != nil {
 		return nil, err
 	}
@@ -36,20 +36,20 @@ func DDIM(s *diffusion.Schedule, steps int, eta float64) (Sampler, error) {
 	if !s.SetAlphaToOne {
 		final = s.AlphasCumprod[0]
 	}
-	for i, t := range l.timesteps {
+	for i, t := range timesteps {
 		abar, abarPrev := s.AlphasCumprod[t], final
 		if p := t - s.NumTrainTimesteps/steps; p >= 0 {
 			abarPrev = s.AlphasCumprod[p]
 		}
 		sigma := eta * math.Sqrt((1-abarPrev)/(1-abar)*(1-abar/abarPrev))
-		// The direction to x_t, written as a mixture of x_t and denoised.
+		// The direction to x_t is a mixture of x_t and denoised, and denoised one
+		// of x_t and the output.
 		direction := math.Sqrt(max(0, 1-abarPrev-sigma*sigma)) / math.Sqrt(1-abar)
-		l.steps[i] = coefficients{
-			clipped: math.Sqrt(abarPrev),
-			plain:   -direction * math.Sqrt(abar),
-			sample:  direction,
-			noise:   sigma,
-		}
+		c := &r.steps[i]
+		c.past = []term{{i, math.Sqrt(abarPrev)}}
+		c.sample = direction * (1 - math.Sqrt(abar)*c.estimate.sample)
+		c.output = -direction * math.Sqrt(abar) * c.estimate.output
+		c.noise = sigma
 	}
-	return l, nil
+	return r.finish(), nil
 }

@@ -26,20 +26,20 @@ import (
 // refused. So is fixed_large_log, whose step in diffusers takes the square
 // root of a logarithm below 0 and gives NaN.
 // https://github.com/huggingface/diffusers/blob/v0.42.1/src/diffusers/schedulers/scheduling_ddpm.py
-func DDPM(s *diffusion.Schedule, steps int) (Sampler, error) {
+func DDPM(s *diffusion.Schedule, steps int) (*Sampler, error) {
 	switch s.VarianceType {
 	case "fixed_small", "fixed_small_log", "fixed_large":
 	default:
 		return nil, fmt.Errorf("sampler ddpm: variance_type %q is not supported; use one of fixed_small, fixed_small_log, fixed_large, or sampler ddim", s.VarianceType)
 	}
-	l, err := newLinear("ddpm", s, steps)
+	r, timesteps, err := denoised("ddpm", s, steps)
 	if err != nil {
 		return nil, err
 	}
-	for i, t := range l.timesteps {
+	for i, t := range timesteps {
 		abar, abarPrev := s.AlphasCumprod[t], 1.0
 		if i+1 < steps {
-			abarPrev = s.AlphasCumprod[l.timesteps[i+1]]
+			abarPrev = s.AlphasCumprod[timesteps[i+1]]
 		}
 		alpha := abar / abarPrev
 		beta := 1 - alpha
@@ -50,11 +50,10 @@ func DDPM(s *diffusion.Schedule, steps int) (Sampler, error) {
 		if t == 0 {
 			variance = 0
 		}
-		l.steps[i] = coefficients{
-			clipped: math.Sqrt(abarPrev) * beta / (1 - abar),
-			sample:  math.Sqrt(alpha) * (1 - abarPrev) / (1 - abar),
-			noise:   math.Sqrt(variance),
-		}
+		c := &r.steps[i]
+		c.past = []term{{i, math.Sqrt(abarPrev) * beta / (1 - abar)}}
+		c.sample = math.Sqrt(alpha) * (1 - abarPrev) / (1 - abar)
+		c.noise = math.Sqrt(variance)
 	}
-	return l, nil
+	return r.finish(), nil
 }

@@ -26,12 +26,12 @@ func (images law) noisy(s *diffusion.Schedule, t int) law {
 
 // push carries the law of a sample through step i. The step is affine in the
 // sample and the noise, so three probes determine it: no random draw.
-func push(t *testing.T, run Sampler, s *diffusion.Schedule, images law, i int, before law) law {
+func push(t *testing.T, run *Sampler, s *diffusion.Schedule, images law, i int, before law) law {
 	t.Helper()
 	x, noise := []float32{0, 1, 0}, []float32{0, 0, 1}
 	denoised := make([]float32, 3)
 	for k := range x {
-		denoised[k] = images.denoise(s, run.Timesteps()[i], x[k])
+		denoised[k] = images.denoise(s, int(run.Timesteps()[i]), x[k])
 	}
 	if err := run.Step(i, x, denoised, noise); err != nil {
 		t.Fatal(err)
@@ -40,8 +40,9 @@ func push(t *testing.T, run Sampler, s *diffusion.Schedule, images law, i int, b
 	return law{offset + gain*before.mean, gain*gain*before.variance + spread*spread}
 }
 
+// unclipped is a configuration whose model gives the estimate of the image.
 func unclipped(change func(*diffusion.Config)) func(*diffusion.Config) {
-	return func(c *diffusion.Config) { c.ClipSample = false; change(c) }
+	return func(c *diffusion.Config) { c.ClipSample, c.PredictionType = false, diffusion.PredictSample; change(c) }
 }
 
 // Deterministic DDIM solves an ODE whose flow on a Gaussian is known: x_T goes
@@ -56,12 +57,12 @@ func TestDDIMFollowsTheKnownFlow(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		first := images.noisy(s, run.Timesteps()[0])
+		first := images.noisy(s, int(run.Timesteps()[0]))
 		off := 0.0
 		for _, start := range []float32{-2, -0.5, 0, 1, 2.5} {
 			x, denoised := []float32{start}, []float32{0}
 			for i, at := range run.Timesteps() {
-				denoised[0] = images.denoise(s, at, x[0])
+				denoised[0] = images.denoise(s, int(at), x[0])
 				if err := run.Step(i, x, denoised, nil); err != nil {
 					t.Fatal(err)
 				}
@@ -89,11 +90,11 @@ func TestDDIMStepOnUnitGaussianIsATurn(t *testing.T) {
 	for i, at := range run.Timesteps() {
 		end := 0.0 // arccos of ᾱ = 1, where the last step goes
 		if i+1 < 20 {
-			end = math.Acos(math.Sqrt(s.AlphasCumprod[run.Timesteps()[i+1]]))
+			end = math.Acos(math.Sqrt(s.AlphasCumprod[int(run.Timesteps()[i+1])]))
 		}
-		want := math.Cos(math.Acos(math.Sqrt(s.AlphasCumprod[at])) - end)
+		want := math.Cos(math.Acos(math.Sqrt(s.AlphasCumprod[int(at)])) - end)
 		x := []float32{1}
-		if err := run.Step(i, x, []float32{images.denoise(s, at, 1)}, nil); err != nil {
+		if err := run.Step(i, x, []float32{images.denoise(s, int(at), 1)}, nil); err != nil {
 			t.Fatal(err)
 		}
 		within(t, "gain", float64(x[0]), want, 3*0x1p-24)
@@ -108,21 +109,21 @@ func TestOneImageIsExact(t *testing.T) {
 	s := schedule(t, unclipped(func(*diffusion.Config) {}))
 	for _, steps := range []int{1, 10, 50, 1000} {
 		for _, name := range []string{"ddim 0", "ddim 0.4", "ddim 1", "ddpm"} {
-			run, err := map[string]func() (Sampler, error){
-				"ddim 0":   func() (Sampler, error) { return DDIM(s, steps, 0) },
-				"ddim 0.4": func() (Sampler, error) { return DDIM(s, steps, 0.4) },
-				"ddim 1":   func() (Sampler, error) { return DDIM(s, steps, 1) },
-				"ddpm":     func() (Sampler, error) { return DDPM(s, steps) },
+			run, err := map[string]func() (*Sampler, error){
+				"ddim 0":   func() (*Sampler, error) { return DDIM(s, steps, 0) },
+				"ddim 0.4": func() (*Sampler, error) { return DDIM(s, steps, 0.4) },
+				"ddim 1":   func() (*Sampler, error) { return DDIM(s, steps, 1) },
+				"ddpm":     func() (*Sampler, error) { return DDPM(s, steps) },
 			}[name]()
 			if err != nil {
 				t.Fatal(err)
 			}
-			state := image.noisy(s, run.Timesteps()[0])
+			state := image.noisy(s, int(run.Timesteps()[0]))
 			for i := range run.Timesteps() {
 				state = push(t, run, s, image, i, state)
 				want := image
 				if i+1 < steps {
-					want = image.noisy(s, run.Timesteps()[i+1])
+					want = image.noisy(s, int(run.Timesteps()[i+1]))
 				}
 				// float32 probes: a rounding a step, damped by the steps after it.
 				within(t, name+" mean", state.mean, want.mean, 1e-5)

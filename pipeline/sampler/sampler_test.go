@@ -89,17 +89,14 @@ func TestTimestepsMatchDiffusers(t *testing.T) {
 
 // toy runs steps from … of a sampler on the toy model of diffusers' scheduler
 // tests, output = sample·t/(t+1), calling each after every step.
-func toy(t *testing.T, s *diffusion.Schedule, run Sampler, from int, sample []float32, noise func(i, k int) float64, each func(i int)) {
+func toy(t *testing.T, run *Sampler, from int, sample []float32, noise func(i, k int) float64, each func(i int)) {
 	t.Helper()
 	output, n := make([]float32, len(sample)), make([]float32, len(sample))
 	for i := from; i < len(run.Timesteps()); i++ {
 		at := run.Timesteps()[i]
 		for k, x := range sample {
-			output[k] = float32(float64(x) * float64(at) / float64(at+1))
+			output[k] = float32(run.InputScale(i) * float64(x) * at / (at + 1))
 			n[k] = float32(noise(i, k))
-		}
-		if err := s.Denoised(output, at, sample, output); err != nil {
-			t.Fatal(err)
 		}
 		if err := run.Step(i, sample, output, n); err != nil {
 			t.Fatal(err)
@@ -133,7 +130,7 @@ func TestTrajectoriesMatchDiffusers(t *testing.T) {
 			}
 			noise := func(i, k int) float64 { return 1.4 * math.Sin(1+0.61*float64(k)+0.37*float64(i)) }
 			largest := 1.0
-			toy(t, s, run, 0, sample, noise, func(i int) {
+			toy(t, run, 0, sample, noise, func(i int) {
 				for k, x := range sample {
 					largest = math.Max(largest, math.Abs(row.Samples[i][k]))
 					within(t, fmt.Sprintf("step %d sample %d", i, k), float64(x), row.Samples[i][k], 2e-6*largest)
@@ -169,11 +166,11 @@ func TestDDIMReachesDiffusersRecordedSums(t *testing.T) {
 		for k := range sample {
 			sample[k] = float32(k) / n
 			if row.from > 0 { // noise is the ramp backwards
-				signal, sigma := s.NoisyCoefficients(run.Timesteps()[row.from])
+				signal, sigma := s.NoisyCoefficients(int(run.Timesteps()[row.from]))
 				sample[k] = float32(signal*float64(k)/n + sigma*float64(n-1-k)/n)
 			}
 		}
-		toy(t, s, run, row.from, sample, func(i, k int) float64 { return 0 }, func(int) {})
+		toy(t, run, row.from, sample, func(i, k int) float64 { return 0 }, func(int) {})
 		sum := 0.0
 		for _, x := range sample {
 			sum += math.Abs(float64(x))
@@ -194,7 +191,7 @@ func TestStepRefusesAndLeavesSampleAlone(t *testing.T) {
 	}{
 		{-1, 2, 2, "step -1 is outside 0…4"},
 		{5, 2, 2, "step 5 is outside 0…4"},
-		{0, 3, 2, "3 denoised values for 2"},
+		{0, 3, 2, "3 model output values for 2"},
 		{0, 2, 0, "0 noise values for 2"},
 	} {
 		sample := []float32{1, 2}
@@ -222,7 +219,7 @@ func TestNewRefuses(t *testing.T) {
 		change func(*diffusion.Config)
 		want   string
 	}{
-		{"euler", 10, 0, func(*diffusion.Config) {}, `sampler "euler" does not exist; use one of ddim, ddpm`},
+		{"heun", 10, 0, func(*diffusion.Config) {}, `sampler "heun" does not exist; use one of ddim, ddpm, pndm`},
 		{"ddpm", 10, 0.5, func(*diffusion.Config) {}, "eta is 0.5, but only ddim"},
 		{"ddim", 10, 1.5, func(*diffusion.Config) {}, "eta is 1.5"},
 		{"ddim", 10, math.NaN(), func(*diffusion.Config) {}, "eta is NaN"},

@@ -22,8 +22,7 @@ func spaced(s *diffusion.Schedule, n int) ([]int, error) {
 	if n < 1 || n > T {
 		return nil, fmt.Errorf("%d steps asked of a schedule of %d timesteps; use 1 to %d", n, T, T)
 	}
-	// NumPy's arange adds a rounded stride, and ties turn on that rounding.
-	stride := float64(T) - (float64(T) - float64(T)/float64(n))
+	stride := strideOf(T, T, n)
 	timesteps := make([]int, n)
 	for i := range timesteps {
 		up := n - 1 - i // counts from the smallest timestep
@@ -40,6 +39,30 @@ func spaced(s *diffusion.Schedule, n int) ([]int, error) {
 	}
 	if timesteps[0] >= T {
 		return nil, fmt.Errorf("%d steps and steps_offset %d reach timestep %d of a schedule that ends at %d; use fewer steps or steps_offset 0", n, s.StepsOffset, timesteps[0], T-1)
+	}
+	return timesteps, nil
+}
+
+// strideOf is what trailing spacing from end takes off a timestep each time, as
+// NumPy's arange computes it: it adds a rounded stride, and ties turn on that
+// rounding.
+func strideOf(end, T, n int) float64 {
+	return float64(end) - (float64(end) - float64(T)/float64(n))
+}
+
+// continuous is spaced for the samplers that walk in σ: linspace is not rounded
+// to whole timesteps there, only to float32.
+func continuous(s *diffusion.Schedule, n int) ([]float64, error) {
+	whole, err := spaced(s, n)
+	if err != nil {
+		return nil, err
+	}
+	timesteps := make([]float64, n)
+	for i, t := range whole {
+		timesteps[i] = float64(t)
+		if up := n - 1 - i; s.TimestepSpacing == "linspace" && n > 1 {
+			timesteps[i] = float64(float32(float64(up) * (float64(s.NumTrainTimesteps-1) / float64(n-1))))
+		}
 	}
 	return timesteps, nil
 }

@@ -46,7 +46,8 @@ func checkInit(m *module) []finding {
 }
 
 // checkPanics holds the one departure from plain error returns: graph building
-// panics inside models/graph, and graph.Build is the only recover.
+// panics inside models/graph, and graph.Build is the only recover; but for that
+// of datasets/parquet.go, whose library panics on damaged pages.
 func checkPanics(m *module) []finding {
 	var out []finding
 	for _, f := range m.Files {
@@ -55,7 +56,7 @@ func checkPanics(m *module) []finding {
 		}
 		for _, decl := range f.Tree.Decls {
 			fn, _ := decl.(*ast.FuncDecl)
-			build := fn != nil && fn.Recv == nil && fn.Name.Name == "Build" && f.Dir == "models/graph"
+			build := fn != nil && fn.Recv == nil && (fn.Name.Name == "Build" && f.Dir == "models/graph" || fn.Name.Name == "survive" && f.Name == "datasets/parquet.go")
 			ast.Inspect(decl, func(n ast.Node) bool {
 				switch name := calledIdent(n); {
 				case name == "panic" && !matches("models/graph/...", f.Dir):

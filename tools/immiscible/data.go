@@ -20,7 +20,7 @@ func dataOrder() Command {
 	var asJSON bool
 	return Command{
 		Name:  "data order",
-		Usage: "SRC… [-epoch E] [-seed S] [-from K] [-n N] [-json]",
+		Usage: "SRC… [-epoch E] [-seed S] [-from K] [-n N] [-json] [-image_key K] [-label_key K]",
 		Short: "which example stands at each position",
 		Long: `Prints a line for each position K … K+N of epoch E, running on into the next epoch: position, epoch,
 key, shard and label (-1: none). The order is a function of the seed, the epoch and the shards' base
@@ -30,6 +30,7 @@ names alone. With -json each line is {"position", "epoch", "key", "shard", "labe
 			flags.Int64Var(&epoch, "epoch", 0, "epoch `E`, from 0")
 			flags.Int64Var(&from, "from", 0, "first place `K` within the epoch")
 			flags.IntVar(&n, "n", 10, "how many")
+			columnFlags(flags, &o)
 			jsonFlag(flags, &asJSON)
 		},
 		Run: func(ctx context.Context, args []string, stdout, _ io.Writer) error {
@@ -66,17 +67,23 @@ func dataIndex() Command {
 	var asJSON bool
 	return Command{
 		Name:  "data index",
-		Usage: "SRC… [-json]",
+		Usage: "SRC… [-json] [-image_key K] [-label_key K]",
 		Short: "the shards of a data set and their records",
 		Long: `Reads the headers of every shard and prints a line each, in the order of their base names: shard,
 records, path. With -json each line is {"shard", "path", "records"}.`,
-		Flags: func(flags *flag.FlagSet) { jsonFlag(flags, &asJSON) },
-		Run: func(ctx context.Context, args []string, stdout, _ io.Writer) error {
+		Flags: func(flags *flag.FlagSet) {
+			columnFlags(flags, &o)
+			jsonFlag(flags, &asJSON)
+		},
+		Run: func(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			d, err := openData(ctx, o, args)
 			if err != nil {
 				return err
 			}
 			defer d.Close()
+			for _, line := range d.Warnings() {
+				fmt.Fprintln(stderr, line)
+			}
 			for _, row := range d.Shards() {
 				if asJSON {
 					err = printJSON(stdout, row)
@@ -97,13 +104,15 @@ func dataVerify() Command {
 	var asJSON bool
 	return Command{
 		Name:  "data verify",
-		Usage: "SRC… [-num_classes N] [-threads N] [-json]",
+		Usage: "SRC… [-num_classes N] [-threads N] [-json] [-image_key K] [-label_key K]\n  [-captions none|stored|class] [-caption_key K] [-caption_template T] [-class_names F]",
 		Short: "read and decode every record",
 		Long: `Prints a line for each bad record (shard, key, offset, error), then how many records there are and
 how many are bad. Exit status 1 if any is. With -json: {"shard", "key", "offset", "error"} for each,
 then {"records", "bad"}.`,
 		Flags: func(flags *flag.FlagSet) {
 			flags.IntVar(&o.NumClasses, "num_classes", 0, "labels must be there and below `N`; 0: any, or none")
+			columnFlags(flags, &o)
+			captionFlags(flags, &o)
 			threadsFlag(flags, &o.Workers)
 			jsonFlag(flags, &asJSON)
 		},
@@ -154,10 +163,10 @@ func dataDump() Command {
 	var out string
 	return Command{
 		Name:  "data dump",
-		Usage: "SRC… -out DIR [-from K] [-n N] [-seed S] [-resolution R] [-channels C] [-pad P]\n  [-crop C] [-filter F]",
+		Usage: "SRC… -out DIR [-from K] [-n N] [-seed S] [-resolution R] [-channels C] [-pad P]\n  [-crop C] [-crop_size P] [-filter F] [-image_key K] [-label_key K]\n  [-captions none|stored|class] [-caption_key K] [-caption_template T] [-class_names F]",
 		Short: "the examples of some positions as PNG files",
 		Long: `Writes the examples at positions K … K+N as the model sees them, before flip and normalisation, and
-prints {"position", "key", "file"} for each.`,
+prints {"position", "key", "file"} for each, and "text" where it has a caption.`,
 		Flags: func(flags *flag.FlagSet) {
 			flags.Uint64Var(&o.Seed, "seed", 0, "seed `S` of the run")
 			flags.Int64Var(&from, "from", 0, "first position `K`")
@@ -167,7 +176,10 @@ prints {"position", "key", "file"} for each.`,
 			flags.IntVar(&o.Channels, "channels", 0, "1 grey, 3 RGB; 0: as the first record")
 			flags.IntVar(&o.Pad, "pad", 0, "pixels of black on each side")
 			flags.StringVar(&o.Crop, "crop", "", "center or random")
+			flags.IntVar(&o.CropSize, "crop_size", 0, "cut `P`×P of the image's own pixels, then resize; 0: the short side")
 			flags.StringVar(&o.Filter, "filter", "", "bilinear, bicubic or lanczos")
+			columnFlags(flags, &o)
+			captionFlags(flags, &o)
 		},
 		Run: func(ctx context.Context, args []string, stdout, _ io.Writer) error {
 			if out == "" {
@@ -190,12 +202,15 @@ func dataFetch() Command {
 	var out string
 	return Command{
 		Name:  "data fetch",
-		Usage: "fashion-mnist -out DIR",
+		Usage: "fashion-mnist|cifar10|cifar100 -out DIR",
 		Short: "get a public data set as shards",
-		Long: `Downloads a public data set, checks every file against its SHA-256, and writes WebDataset shards into
-DIR. It goes on where it was cut off. Prints the shards' paths.
+		Long: `Downloads a public data set, checks every file against its SHA-256, and writes it as shards into DIR,
+which is then a source. It goes on where it was cut off. Prints the shards' paths.
 
-fashion-mnist: all 70,000 images, six shards of training images and one of test images.`,
+fashion-mnist: all 70,000 images, six WebDataset shards of training images and one of test images.
+cifar10, cifar100: the binary versions. The folder stands for the training images; the test images are
+named by their file, test_batch.bin or test.bin. With -out cifar10, -preset cifar10-ddim finds them.
+celeba, imagenet: not to be had by a program; the error says where they are, and what to do with them.`,
 		Flags: func(flags *flag.FlagSet) { flags.StringVar(&out, "out", "", "folder `DIR` for the shards") },
 		Run: func(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			if len(args) != 1 || out == "" {
@@ -226,6 +241,20 @@ fashion-mnist: all 70,000 images, six shards of training images and one of test 
 			return nil
 		},
 	}
+}
+
+// columnFlags are the keys of [data] that say where images and labels are.
+func columnFlags(flags *flag.FlagSet, o *datasets.Options) {
+	flags.StringVar(&o.ImageKey, "image_key", "", "column `K` of the image or its file's name; empty: the usual ones")
+	flags.StringVar(&o.LabelKey, "label_key", "", "column, JSON field or attribute `K` of the label; empty: the usual ones")
+}
+
+// captionFlags are the keys of [data] that make captions.
+func captionFlags(flags *flag.FlagSet, o *datasets.Options) {
+	flags.StringVar(&o.Captions, "captions", "", "none, stored or class: where captions come from")
+	flags.StringVar(&o.CaptionKey, "caption_key", "", "column or JSON field `K` of the caption; empty: the usual ones")
+	flags.StringVar(&o.CaptionTemplate, "caption_template", "", "text `T` around {class}, {first} or {synonym}; empty: {class}")
+	flags.StringVar(&o.ClassNames, "class_names", "", "file `F` of class names, a class a line")
 }
 
 func openData(ctx context.Context, o datasets.Options, sources []string) (*datasets.Dataset, error) {

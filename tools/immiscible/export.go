@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"flag"
-	"fmt"
 	"io"
 
 	"immiscible/pipeline"
@@ -20,12 +19,16 @@ func export() Command {
 chunk of the parameters), eval_model.onnx, model.safetensors and manifest.json. Any stock ONNX
 Runtime runs them, Python's included; weights are inputs under their state-dict keys.
 
+Of a Stable Diffusion folder also vae_encoder.onnx (sample to latent_parameters), vae_decoder.onnx
+(latent_sample to sample) and text_encoder.onnx (input_ids to last_hidden_state), which take their
+weights from vae.safetensors and text_encoder.safetensors beside them.
+
 OUT must not exist or be empty, and appears whole or not at all.`,
 		Flags: func(flags *flag.FlagSet) {
 			flags.StringVar(&o.Model, "model", "", "diffusers folder `DIR`")
 			flags.StringVar(&o.Out, "out", "", "folder `OUT` for the artifacts")
 			flags.IntVar(&o.Batch, "batch", 1, "images in a batch")
-			flags.StringVar(&resolution, "resolution", "", "pixels `R` or HxW; default the config's sample_size")
+			flags.StringVar(&resolution, "resolution", "", "pixels `R` or HxW, of a latent model too; default the config's sample_size")
 			flags.BoolVar(&o.Dropout, "dropout", false, "keep the config's dropout, its masks as inputs")
 		},
 		Run: func(_ context.Context, args []string, _, stderr io.Writer) error {
@@ -39,16 +42,9 @@ OUT must not exist or be empty, and appears whole or not at all.`,
 			case o.Batch < 1:
 				return usagef("-batch %d, want at least 1", o.Batch)
 			}
-			if resolution != "" {
-				if n, err := fmt.Sscanf(resolution+" ", "%dx%d ", &o.Height, &o.Width); n != 2 || err != nil {
-					if n, err := fmt.Sscanf(resolution+" ", "%d ", &o.Height); n != 1 || err != nil || fmt.Sprint(o.Height) != resolution {
-						return usagef("-resolution %q, want pixels: R or HxW", resolution)
-					}
-					o.Width = o.Height
-				}
-				if o.Height < 1 || o.Width < 1 {
-					return usagef("-resolution %q, want at least 1", resolution)
-				}
+			var err error
+			if o.Height, o.Width, err = parseResolution(resolution); err != nil {
+				return err
 			}
 			o.Messages = stderr
 			return pipeline.Export(o)

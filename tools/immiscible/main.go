@@ -43,6 +43,8 @@ func commands() []Command {
 	return []Command{
 		train(),
 		generate(),
+		evaluate(),
+		compare(),
 		export(),
 		doctor(),
 		dataOrder(),
@@ -53,7 +55,12 @@ func commands() []Command {
 		assignSolve(),
 		assignBench(),
 		assignAnalyze(),
+		graphShow(),
+		graphDifferentiate(),
+		tokenize(),
 		benchStep(),
+		benchData(),
+		benchGenerate(),
 		version(),
 		help(),
 	}

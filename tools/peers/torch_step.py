@@ -1,9 +1,10 @@
-"""The peer of `immiscible bench step`: one training step of a UNet2DModel in PyTorch eager on the CPU.
+"""The peer of `immiscible bench step`: a training step of a UNet2DModel or UNet2DConditionModel in PyTorch eager on the CPU.
 
     python3 tools/peers/torch_step.py --model DIR_OR_config.json --batch N --resolution R --steps N --threads T
 
-The step is what diffusers' training scripts do: draw timesteps and noise, add noise, forward, mean squared error,
-backward, clip_grad_norm_ 1.0, AdamW (foreach, or --fused), diffusers' EMAModel (foreach). It prints a JSON line a step,
+The step is what diffusers' training scripts do: draw timesteps and noise, add noise, forward (on random
+encoder_hidden_states of 77 tokens, where the model takes them), mean squared error, backward, clip_grad_norm_ 1.0, AdamW
+(foreach, or --fused), diffusers' EMAModel (foreach). It prints a JSON line a step,
 {"step_ms": …}, and at the end {"peak_rss_mb": …, "torch": …, "threads": …}. With --turns it prints {"ready": true} and
 runs a step for each line on its stdin, until that ends: so two programs can take turns on one machine.
 
@@ -17,8 +18,9 @@ import re
 import sys
 import time
 
+import diffusers
 import torch
-from diffusers import DDPMScheduler, UNet2DModel
+from diffusers import DDPMScheduler
 from diffusers.training_utils import EMAModel
 
 
@@ -38,17 +40,24 @@ def open_model(path):
     path = pathlib.Path(path)
     if (path / "unet" / "config.json").exists():
         path = path / "unet"
-    if path.is_dir() and any(path.glob("diffusion_pytorch_model*")):
-        return UNet2DModel.from_pretrained(path, low_cpu_mem_usage=False)
     config = json.loads((path / "config.json" if path.is_dir() else path).read_text())
-    return UNet2DModel(**{k: v for k, v in config.items() if not k.startswith("_")})
+    model = getattr(diffusers, config.get("_class_name", "UNet2DModel"))
+    if path.is_dir() and any(path.glob("diffusion_pytorch_model*")):
+        return model.from_pretrained(path, low_cpu_mem_usage=False)
+    return model(**{k: v for k, v in config.items() if not k.startswith("_")})
 
 
-def labels(config, n, dim):
-    if config.class_embed_type == "identity":
-        return torch.randn(n, dim)
-    if config.class_embed_type == "timestep" or config.num_class_embeds:
-        return torch.randint(config.num_class_embeds or 1000, (n,))
+def conditioning(config, n, dim):
+    """What the model takes beside a sample and timesteps."""
+    given = {}
+    if config.class_embed_type in ("identity", "projection", "simple_projection"):
+        given["class_labels"] = torch.randn(n, dim if config.class_embed_type == "identity" else config.projection_class_embeddings_input_dim)
+    elif config.class_embed_type == "timestep" or config.num_class_embeds:
+        given["class_labels"] = torch.randint(config.num_class_embeds or 1000, (n,))
+    width = config.get("cross_attention_dim")
+    if width:
+        given["encoder_hidden_states"] = torch.randn(n, 77, width if isinstance(width, int) else width[-1])
+    return given
 
 
 def peak_rss_mb():
@@ -67,8 +76,8 @@ def main():
     height, width = (size, size) if isinstance(size, int) else size
     shape = (args.batch, config.in_channels, height, width)
     sample = torch.rand(shape) * 2 - 1
-    class_labels = labels(config, args.batch, model.time_embedding.linear_2.out_features)
-    steps = config.num_train_timesteps or schedule.config.num_train_timesteps
+    given = conditioning(config, args.batch, model.time_embedding.linear_2.out_features)
+    steps = config.get("num_train_timesteps") or schedule.config.num_train_timesteps
     parameters = [p for p in model.parameters() if p.requires_grad]
     kind = {"fused": True} if args.fused else {"foreach": True}
     optimizer = torch.optim.AdamW(parameters, lr=1e-4, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2, **kind)
@@ -77,7 +86,7 @@ def main():
     def step():
         noise = torch.randn(shape)
         timesteps = torch.randint(1, steps, (args.batch,))
-        output = model(schedule.add_noise(sample, noise, timesteps), timesteps, class_labels).sample
+        output = model(schedule.add_noise(sample, noise, timesteps), timesteps, **given).sample
         loss = torch.nn.functional.mse_loss(output, noise)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)

@@ -23,6 +23,9 @@ func taps(n *graph.Node, x, w, y array, visit func(x, w, y *float64)) {
 }
 
 func conv(n *graph.Node, in []array) []array {
+	if n.IntList("dilations") != nil {
+		return groupedConv(n, in)
+	}
 	x, w := in[0], in[1]
 	strides, pads := n.IntList("strides"), n.IntList("pads")
 	y := zeros([]int{x.shape[0], w.shape[0],
@@ -36,6 +39,9 @@ func conv(n *graph.Node, in []array) []array {
 }
 
 func convInputGrad(n *graph.Node, in []array) []array {
+	if n.IntList("dilations") != nil {
+		return groupedConvTranspose(n, in)
+	}
 	dx := zeros(n.Outputs[0].Shape)
 	taps(n, dx, in[1], in[0], func(dx, w, dy *float64) { *dx += *w * *dy })
 	return []array{dx}

@@ -2,6 +2,7 @@ package refeval
 
 import (
 	"math"
+	"slices"
 
 	"immiscible/models/graph"
 	"immiscible/models/onnx"
@@ -12,7 +13,7 @@ var ops = map[string]op{
 	"Add": binary(func(x, y float64) float64 { return x + y }),
 	"Sub": binary(func(x, y float64) float64 { return x - y }),
 	"Mul": binary(func(x, y float64) float64 { return x * y }),
-	"Div": binary(func(x, y float64) float64 { return x / y }),
+	"Div": div,
 	"Pow": binary(math.Pow), "Max": binary(math.Max), "Min": binary(math.Min),
 	"Equal":   binary(func(x, y float64) float64 { return truth(x == y) }),
 	"Greater": binary(func(x, y float64) float64 { return truth(x > y) }),
@@ -23,6 +24,28 @@ var ops = map[string]op{
 	"Sigmoid": unary(sigmoid), "Softplus": unary(softplus), "QuickGelu": quickGelu,
 	"QuickGeluGrad": quickGeluGrad,
 	"Where":         where, "Cast": cast, "Identity": unary(func(x float64) float64 { return x }),
+
+	"Gelu": unary(func(x float64) float64 { return x * (1 + math.Erf(x/math.Sqrt2)) / 2 }),
+	"Abs":  unary(math.Abs), "Floor": unary(math.Floor), "Ceil": unary(math.Ceil), "Round": unary(math.RoundToEven),
+	"Sign": unary(func(x float64) float64 { return truth(x > 0) - truth(x < 0) }),
+	"Tan":  unary(math.Tan), "Asin": unary(math.Asin), "Acos": unary(math.Acos), "Atan": unary(math.Atan),
+	"Sinh": unary(math.Sinh), "Cosh": unary(math.Cosh), "Asinh": unary(math.Asinh), "Acosh": unary(math.Acosh), "Atanh": unary(math.Atanh),
+	"IsNaN": unary(func(x float64) float64 { return truth(x != x) }),
+	"IsInf": unary(func(x float64) float64 { return truth(math.IsInf(x, 0)) }),
+	"Not":   unary(func(x float64) float64 { return 1 - x }),
+	"Less":  binary(func(x, y float64) float64 { return truth(x < y) }),
+	"And":   binary(func(x, y float64) float64 { return x * y }), "Or": binary(math.Max),
+	"Xor":            binary(func(x, y float64) float64 { return truth(x != y) }),
+	"LessOrEqual":    binary(func(x, y float64) float64 { return truth(x <= y) }),
+	"GreaterOrEqual": binary(func(x, y float64) float64 { return truth(x >= y) }),
+	"Clip":           clip,
+
+	"ReduceMax": reduction(slices.Max), "ReduceMin": reduction(slices.Min), "ReduceProd": reduction(product),
+	"ArgMax": argExtremum(func(x, best float64) bool { return x > best }),
+	"ArgMin": argExtremum(func(x, best float64) bool { return x < best }), "CumSum": cumSum, "LogSoftmax": logSoftmax,
+	"GatherElements": gatherElements, "ScatterElements": scatterElements, "GatherND": gatherND, "ScatterND": scatterND,
+	"MaxPool": maxPool, "MaxPoolGrad": maxPoolGrad,
+	"GroupedConv": groupedConv, "GroupedConvTranspose": groupedConvTranspose, "GroupedConvWeightGrad": groupedConvWeightGrad,
 
 	"MatMul": matmul, "FusedMatMul": matmul, "Gemm": gemm,
 	"Conv": conv, "ConvTranspose": convInputGrad, "ConvInputGrad": convInputGrad, "ConvWeightGrad": convWeightGrad,
@@ -48,6 +71,20 @@ func binary(f func(x, y float64) float64) op {
 			return f(*in[0].at(i...), *in[1].at(i...))
 		})}
 	}
+}
+
+// div is x/y; integers are cut towards zero.
+func div(n *graph.Node, in []array) []array {
+	z := binary(func(x, y float64) float64 { return x / y })(n, in)
+	if n.Outputs[0].DType == graph.Int64 {
+		return unary(math.Trunc)(n, z)
+	}
+	return z
+}
+
+// clip: inputs are x and the two ends.
+func clip(n *graph.Node, in []array) []array {
+	return unary(func(x float64) float64 { return math.Min(math.Max(x, in[1].data[0]), in[2].data[0]) })(n, in)
 }
 
 func truth(x bool) float64 {

@@ -1,0 +1,27 @@
+package datasets
+
+import (
+	"testing"
+)
+
+// BenchmarkExample makes a 64² example of a photograph of 288×216 pixels, or what
+// of a decoded photograph the rest takes.
+func BenchmarkExample(b *testing.B) {
+	p := photo(b, "china.jpg", 1<<30)
+	big := resize(p, 500, 375, FilterBicubic)
+	d := &Dataset{options: Options{Resolution: 256, Channels: 3, Filter: FilterBilinear, Crop: CropCenter}}
+	dst := make([]float32, 3*256*256)
+	b.Run("transform", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := d.canvas(raw{pixels: big}, 0); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("write", func(b *testing.B) {
+		p, _ := d.canvas(raw{pixels: big}, 0)
+		for b.Loop() {
+			p.write(dst, false)
+		}
+	})
+}

@@ -1,0 +1,8 @@
+//go:build !amd64
+
+package resample
+
+func rowsRGB(dst, src []uint8, stride int, all []Taps) { rowsGeneric(dst, src, stride, 3, all) }
+
+// columnsFast makes none of the bytes: columnsGeneric makes all.
+func columnsFast(dst, src []uint8, stride int, weights []int32) int { return 0 }

@@ -1,0 +1,282 @@
+package pipeline
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"immiscible/datasets/rng"
+	"immiscible/models/engine"
+	"immiscible/pipeline/metrics"
+	"immiscible/pipeline/metrics/extractor"
+	"immiscible/pipeline/metrics/fashion"
+	"immiscible/pipeline/runlog"
+	"immiscible/pipeline/sampler"
+)
+
+// judge measures how near a run's samples are to its data.
+type judge struct {
+	options   CompareOptions
+	extractor *extractor.Extractor
+	classes   *extractor.Extractor // the classifier's logits; nil where there are none to compare
+	reference EvaluatedSet
+	moments   metrics.Moments
+}
+
+// newJudge opens the network and gathers the data's statistics.
+func newJudge(ctx context.Context, e *engine.Engine, c Config, o CompareOptions) (*judge, error) {
+	j := &judge{options: o}
+	reader := &featureReader{options: EvaluateOptions{Metric: "fid", Features: o.Features, Messages: o.Messages}, moments: true, engine: e}
+	var err error
+	if j.extractor, err = extractor.Load(o.Features); err != nil {
+		return nil, err
+	}
+	reader.net = j.extractor
+	s := &featureSet{set: EvaluatedSet{Name: strings.Join(c.Data.Source, ", ")}}
+	if err := reader.dataset(ctx, s, c.dataOptions()); err != nil {
+		j.close()
+		return nil, err
+	}
+	j.reference, j.moments = s.set, s.moments
+	if o.Features.Model == fashion.Name && c.Data.NumClasses == 10 {
+		logits := o.Features
+		logits.Output = fashion.Logits
+		if j.classes, err = extractor.Load(logits); err == nil {
+			err = j.classes.Start(e, c.Data.Resolution)
+		}
+		if err != nil {
+			j.close()
+			return nil, err
+		}
+	}
+	return j, nil
+}
+
+func (j *judge) close() {
+	for _, x := range []*extractor.Extractor{j.extractor, j.classes} {
+		if x != nil {
+			x.Close()
+		}
+	}
+}
+
+func (j *judge) network() EvaluatedFeature {
+	f := EvaluatedFeature{Name: j.extractor.Name, SHA256: j.extractor.Digest}
+	if j.options.Features.Model != fashion.Name {
+		f.InputRange, f.Resize = j.options.Features.InputRange, j.options.Features.Resize
+	}
+	return f
+}
+
+// evaluate makes samples of the run's moving average and judges them. Image i's
+// initial noise is a function of the seed and i, whatever the arm and the step;
+// classes come in turns.
+func (j *judge) evaluate(ctx context.Context, t *trainer, step, samplerSteps int, grid string) (CompareEvaluation, error) {
+	e := CompareEvaluation{Step: step, SamplerSteps: samplerSteps}
+	if t.feed.text != nil {
+		return e, fmt.Errorf("the model is conditioned on text, and what prompts to judge it by is not decided: compare models of classes, or of no condition")
+	}
+	c, g := t.config, t.gen
+	s, err := sampler.New(c.Sample.Sampler, t.subject.schedule, samplerSteps, c.Sample.Eta)
+	if err != nil {
+		return e, err
+	}
+	n, dim := j.options.Samples, g.Dim()
+	images := make([]float32, n*dim)
+	seed := uint64(c.Train.Seed)
+	var labels []int64
+	for i := range n {
+		rng.New(seed, "compare", uint64(i)).FillNormal(images[i*dim : (i+1)*dim])
+		if t.feed.conditioned {
+			labels = append(labels, int64(i%c.Data.NumClasses))
+		}
+	}
+	bar := runlog.NewBar(j.options.Messages, "batch", (n+g.Batch-1)/g.Batch*len(s.Timesteps()))
+	defer bar.Close()
+	done := 0
+	err = g.Generate(ctx, images, labels, GenerateOptions{Sampler: s, GuidanceScale: 1,
+		Noise: func(dst []float32, image, step int) {
+			rng.New(seed, fmt.Sprintf("compare/%d", step), uint64(image)).FillNormal(dst)
+		},
+		Progress: func() {
+			done++
+			bar.Set(done, fmt.Sprintf("samples of step %d, %d sampler steps", step, samplerSteps))
+		}})
+	if err != nil {
+		return e, err
+	}
+	if t.vae != nil {
+		if images, err = t.vae.Decode(ctx, images); err != nil {
+			return e, err
+		}
+	}
+	clipPixels(images)
+	features, err := j.extractor.Extract(ctx, images)
+	if err != nil {
+		return e, err
+	}
+	gaussian := metrics.NewGaussian(j.extractor.D)
+	rows, err := metrics.NewFeatures(n, j.extractor.D, features)
+	if err == nil {
+		err = gaussian.AddFeatures(rows)
+	}
+	if err != nil {
+		return e, err
+	}
+	moments, err := gaussian.Moments()
+	if err != nil {
+		return e, err
+	}
+	if e.FID, err = metrics.Frechet(moments, j.moments); err != nil {
+		return e, err
+	}
+	if j.classes != nil && labels != nil {
+		if e.ClassAccuracy, err = j.accuracy(ctx, images, labels); err != nil {
+			return e, err
+		}
+	}
+	return e, j.grid(grid, t, images)
+}
+
+// clipPixels keeps images in the range that a picture has.
+func clipPixels(images []float32) {
+	for i, x := range images {
+		images[i] = max(-1, min(1, x))
+	}
+}
+
+// accuracy is the share of images that the classifier reads as the class that
+// they were asked to be.
+func (j *judge) accuracy(ctx context.Context, images []float32, labels []int64) (*float64, error) {
+	logits, err := j.classes.Extract(ctx, images)
+	if err != nil {
+		return nil, err
+	}
+	right, d := 0, j.classes.D
+	for i, label := range labels {
+		best := 0
+		for c := range d {
+			if logits[i*d+c] > logits[i*d+best] {
+				best = c
+			}
+		}
+		if int64(best) == label {
+			right++
+		}
+	}
+	share := float64(right) / float64(len(labels))
+	return &share, nil
+}
+
+// grid shows the first samples: a column a class, or a square.
+func (j *judge) grid(path string, t *trainer, images []float32) error {
+	data := t.config.Data
+	cols, dim := 8, data.Channels*data.Resolution*data.Resolution
+	if t.feed.conditioned {
+		cols = min(16, data.NumClasses)
+	}
+	cols = min(cols, j.options.Samples)
+	rows := max(1, min(6, j.options.Samples/cols))
+	list := make([][]float32, rows*cols)
+	for i := range list {
+		k := i
+		if t.feed.conditioned { // classes come in turns
+			k = i/cols*data.NumClasses + i%cols
+		}
+		k = min(k, j.options.Samples-1)
+		list[i] = images[k*dim : (k+1)*dim]
+	}
+	_, err := runlog.WriteGrid(path, list, rows, cols, data.Channels, data.Resolution, data.Resolution)
+	return err
+}
+
+// evaluations are a run's judgements, a line each, kept as soon as they are made.
+type evaluations struct {
+	file *os.File
+	all  []CompareEvaluation
+}
+
+// openEvaluations reads what an earlier call left. A last line that was cut off
+// is made again.
+func openEvaluations(path string) (*evaluations, error) {
+	v := &evaluations{}
+	text, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	whole := 0
+	lines := bufio.NewScanner(strings.NewReader(string(text)))
+	for lines.Scan() {
+		var e CompareEvaluation
+		if json.Unmarshal(lines.Bytes(), &e) != nil || whole+len(lines.Bytes()) >= len(text) {
+			break
+		}
+		v.all = append(v.all, e)
+		whole += len(lines.Bytes()) + 1
+	}
+	if v.file, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644); err != nil {
+		return nil, err
+	}
+	if err = v.file.Truncate(int64(whole)); err == nil {
+		_, err = v.file.Seek(0, 2)
+	}
+	if err != nil {
+		v.close()
+		return nil, err
+	}
+	return v, nil
+}
+
+func (v *evaluations) close() { v.file.Close() }
+
+func (v *evaluations) find(step, samplerSteps int) (CompareEvaluation, bool) {
+	for _, e := range v.all {
+		if e.Step == step && e.SamplerSteps == samplerSteps {
+			return e, true
+		}
+	}
+	return CompareEvaluation{}, false
+}
+
+func (v *evaluations) has(step, samplerSteps int) bool {
+	_, ok := v.find(step, samplerSteps)
+	return ok
+}
+
+func (v *evaluations) add(e CompareEvaluation) error {
+	line, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	if _, err := v.file.Write(append(line, '\n')); err != nil {
+		return err
+	}
+	v.all = append(v.all, e)
+	return v.file.Sync()
+}
+
+// distanceChange is the mean relative change of the distance from image to
+// noise over a run, by its log.
+func distanceChange(path string) (float64, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	sum, n := 0.0, 0
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		var r runlog.Record
+		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
+			return 0, fmt.Errorf("%s: %w", path, err)
+		}
+		sum += float64(r.DistanceAfter/r.DistanceBefore) - 1
+		n++
+	}
+	return sum / float64(max(1, n)), lines.Err()
+}
