@@ -1,11 +1,9 @@
 package datasets
 
-import (
-	"testing"
-)
+import "testing"
 
-// BenchmarkExample makes a 64² example of a photograph of 288×216 pixels, or what
-// of a decoded photograph the rest takes.
+// BenchmarkExample times what follows the decoder: a photograph of ImageNet's usual
+// size becomes 256² pixels, and these become numbers.
 func BenchmarkExample(b *testing.B) {
 	p := photo(b, "china.jpg", 1<<30)
 	big := resize(p, 500, 375, FilterBicubic)

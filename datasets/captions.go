@@ -57,7 +57,7 @@ func ReadClassNames(path string, want int) ([]string, error) {
 		}
 	}
 	if want > 0 && len(lines) != want {
-		return nil, fmt.Errorf("class names %s: %d lines, want %d, a class a line (data.num_classes)", path, len(lines), want)
+		return nil, fmt.Errorf("class names %s: %d lines, want %d, a class a line, as the data has classes", path, len(lines), want)
 	}
 	return lines, nil
 }
@@ -115,8 +115,11 @@ func synonyms(name string) []string {
 func (d *Dataset) caption(record raw, position int64) (string, error) {
 	switch d.options.Captions {
 	case CaptionsStored:
+		if len(record.texts) == 0 && d.options.CaptionKey != "" {
+			return "", fmt.Errorf("no caption: want a string %q in its .json or in the table, as caption_key says", d.options.CaptionKey)
+		}
 		if len(record.texts) == 0 {
-			return "", errors.New("no caption: want a .txt member, or one in the .json member or the table")
+			return "", errors.New("no caption: want a .txt member or file, or one in .json or in the table")
 		}
 		if len(record.texts) == 1 {
 			return record.texts[0], nil
@@ -133,17 +136,15 @@ func (d *Dataset) caption(record raw, position int64) (string, error) {
 func (d *Dataset) nameClasses() error {
 	o := d.options
 	if o.ClassNames != "" {
-		names, err := ReadClassNames(o.ClassNames, o.NumClasses)
+		want := o.NumClasses
+		if want == 0 {
+			want = len(d.storedNames())
+		}
+		names, err := ReadClassNames(o.ClassNames, want)
 		d.names = names
 		return err
 	}
-	for i, s := range d.shards {
-		if i == 0 {
-			d.names = s.classNames()
-		} else if strings.Join(d.names, "\x00") != strings.Join(s.classNames(), "\x00") {
-			d.names = nil
-		}
-	}
+	d.names = d.storedNames()
 	switch {
 	case o.Captions != CaptionsClass:
 	case len(d.names) == 0:
@@ -152,6 +153,20 @@ func (d *Dataset) nameClasses() error {
 		return fmt.Errorf("data.num_classes = %d, but the data names %d classes: want as many", o.NumClasses, len(d.names))
 	}
 	return nil
+}
+
+// storedNames are the names of the classes that the shards store, nil where they
+// disagree or there are none.
+func (d *Dataset) storedNames() []string {
+	var names []string
+	for i, s := range d.shards {
+		if i == 0 {
+			names = s.classNames()
+		} else if strings.Join(names, "\x00") != strings.Join(s.classNames(), "\x00") {
+			return nil
+		}
+	}
+	return names
 }
 
 // Warnings returns what is odd about the data set but stops nothing, a line each.

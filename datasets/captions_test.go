@@ -126,6 +126,14 @@ func TestCaptions(t *testing.T) {
 	}
 }
 
+// TestCaptionKeyIsNamed: a record without the field that caption_key names says which.
+func TestCaptionKeyIsNamed(t *testing.T) {
+	d := mustOpen(t, Options{Sources: []string{captioned(t)}, Captions: CaptionsStored, CaptionKey: "prose"})
+	if _, err := d.Example(t.Context(), 0); err == nil || !strings.Contains(err.Error(), `want a string "prose"`) {
+		t.Errorf("%v, want the key in it", err)
+	}
+}
+
 // TestCaptionOptions: what cannot be is said when the data is opened, and a
 // label beyond the names when it is met.
 func TestCaptionOptions(t *testing.T) {
@@ -142,6 +150,7 @@ func TestCaptionOptions(t *testing.T) {
 		{Options{CaptionTemplate: "a {label}"}, "{label} is unknown, want {class}, {first} or {synonym}"},
 		{Options{CaptionTemplate: "a photo"}, "names no class"},
 		{Options{Sources: []string{Embedded}, Captions: CaptionsClass, NumClasses: 11}, "the data names 10 classes"},
+		{Options{Sources: []string{Embedded}, ClassNames: two}, "2 lines, want 10"},
 	} {
 		if row.options.Sources == nil {
 			row.options.Sources = []string{path}
@@ -177,5 +186,28 @@ func TestClassNames(t *testing.T) {
 	}
 	if w := d.Warnings(); !slices.Equal(w, want) || len(d.ClassNames()) != 4 {
 		t.Errorf("warnings %q", w)
+	}
+}
+
+// TestCaptionsBeside: files beside the images of a folder, in classes or not.
+func TestCaptionsBeside(t *testing.T) {
+	for _, folder := range []string{"", "class/"} {
+		dir := t.TempDir()
+		for name, data := range map[string]string{"a.txt": " one text\n", "b.json": `{"caption": ["x", "y"], "alt": "z"}`, "c.x.txt": "dotted", "d.json": `{"caption": 5}`, "e.json": "{\"caption\"", "g.txt": ""} {
+			writeIn(t, dir, folder+name, []byte(data))
+		}
+		for _, name := range []string{"a.png", "b.jpg", "c.x.png", "d.png", "e.png", "f.png", "g.png"} {
+			writeIn(t, dir, folder+name, dot(4, 4, 1))
+		}
+		options := Options{Sources: []string{dir}, Captions: CaptionsStored}
+		key := func(name string) string { return folder + name }
+		for want, options := range map[string]Options{
+			fmt.Sprintf("map[%s:[one text] %s:[x y] %s:[dotted] %s:[!] %s:[!] %s:[!] %s:[]]", key("a.png"), key("b.jpg"), key("c.x.png"), key("d.png"), key("e.png"), key("f.png"), key("g.png")): options,
+			fmt.Sprintf("map[%s:[z]]", key("b.jpg")): {Sources: options.Sources, Captions: CaptionsStored, CaptionKey: "alt", BadRecords: BadRecordsSkip},
+		} {
+			if got := fmt.Sprint(texts(t, options, 10)); got != want {
+				t.Errorf("got  %s\nwant %s", got, want)
+			}
+		}
 	}
 }

@@ -24,7 +24,7 @@ func indexCelebA(path string, want fields) (*folderShard, error) {
 	if nested := filepath.Join(inside, celebaImages); isFolder(nested) { // as Kaggle packs it
 		inside = nested
 	}
-	f, err := indexFolder(inside)
+	f, err := indexFolder(inside, want)
 	if err != nil || want.label == "" {
 		return f, err
 	}

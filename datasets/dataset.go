@@ -8,12 +8,13 @@ import (
 	"math"
 	"sort"
 	"strings"
+	"sync/atomic"
 )
 
 // Options says which examples to make. The zero value of a field is the default
 // its comment gives.
 type Options struct {
-	Sources []string // tars, folders, globs, {000..009}, "fashion-mnist"; default: "fashion-mnist"
+	Sources []string // files, folders, globs, {000..009}, "fashion-mnist" (see doc.go); default: "fashion-mnist"
 	Seed    uint64   // of order, crop and flip
 
 	Channels   int    // 1 or 3; default: as the first record
@@ -35,13 +36,25 @@ type Options struct {
 
 	Workers  int // goroutines that decode; default 2
 	Prefetch int // batches made ahead of time; default 2
-	Window   int // 0: exact shuffle of the whole epoch, the only one there is yet
+	Window   int // records that are shuffled together, shard after shard; 0: exact shuffle of the whole epoch
 
 	BadRecords string // BadRecordsError (default) or BadRecordsSkip
 	BadLimit   int    // with skip: distinct bad records that a loader accepts; 0: any number
 
-	ExifTranspose bool   // turn images upright by their EXIF orientation, as Hugging Face does and torchvision does not
-	CacheDir      string // of the index and of remote shards; neither is kept yet
+	ExifTranspose bool // turn images upright by their EXIF orientation, as Hugging Face does and torchvision does not
+
+	// CacheDir is the folder of what is read from servers, shared by processes, and of
+	// the indices of tars. Default: immiscible/shards in the user's cache folder for
+	// remote shards, no index of local ones. NoCache: blocks of remote shards are kept in
+	// memory, and indices nowhere.
+	CacheDir   string
+	CacheBytes int64 // bound on what is kept of remote shards; default 16 GiB
+
+	// Latents lets the source be a latent cache, whose transform must be that of the
+	// options; Pixels are then moments [2·L, H/f, W/f].
+	Latents bool
+
+	patience patience // with servers; default usualPatience
 }
 
 // Dataset is an index over shards. It is safe for concurrent use.
@@ -49,7 +62,11 @@ type Dataset struct {
 	options Options // defaults filled in
 	shards  []*shard
 	records int64
-	names   []string // of the classes, by label; nil: none
+	names   []string     // of the classes, by label; nil: none
+	windows *windowLaw   // nil: the whole epoch is shuffled
+	remote  bool         // a shard of it is on a server
+	latents *LatentInfo  // nil: examples are images
+	loaders atomic.Int32 // that are open
 }
 
 // Example is one training example.
@@ -80,14 +97,17 @@ func open(ctx context.Context, options Options, broken func(*Fault)) (*Dataset, 
 	options.CaptionTemplate = cmp.Or(options.CaptionTemplate, placeClass)
 	options.Workers = cmp.Or(options.Workers, 2)
 	options.Prefetch = cmp.Or(options.Prefetch, 2)
+	options.CacheBytes = cmp.Or(options.CacheBytes, 16<<30)
+	options.patience = cmp.Or(options.patience, usualPatience)
 	if err := options.validate(); err != nil {
 		return nil, err
 	}
-	sources, err := resolve(options.Sources)
+	storage := options.storage(broken != nil)
+	sources, err := resolve(ctx, options.Sources, storage.net)
 	if err != nil {
 		return nil, err
 	}
-	want := fields{texts: options.Captions == CaptionsStored, image: options.ImageKey, caption: options.CaptionKey, label: options.LabelKey, pages: newPageCache(pageCacheBytes)}
+	want := fields{texts: options.Captions == CaptionsStored, image: options.ImageKey, caption: options.CaptionKey, label: options.LabelKey, pages: newPageCache(pageCacheBytes), storage: storage}
 	shards, err := openShards(ctx, sources, want, options.Workers, broken)
 	if err != nil {
 		return nil, err
@@ -95,12 +115,24 @@ func open(ctx context.Context, options Options, broken func(*Fault)) (*Dataset, 
 	d := &Dataset{options: options, shards: shards}
 	for _, s := range shards {
 		d.records += int64(s.len())
+		_, remote := s.closer.(*remoteFile)
+		d.remote = d.remote || remote
+	}
+	if err := d.useLatents(sources); err != nil {
+		d.Close()
+		return nil, err
+	}
+	if options.Window > 0 {
+		d.windows = &windowLaw{seed: options.Seed, size: int64(options.Window)}
+		for _, s := range shards {
+			d.windows.sizes = append(d.windows.sizes, int64(s.len()))
+		}
 	}
 	if err := d.nameClasses(); err != nil {
 		d.Close()
 		return nil, err
 	}
-	if d.records > 0 && (options.Channels == 0 || options.Resolution == 0) {
+	if d.records > 0 && d.latents == nil && (options.Channels == 0 || options.Resolution == 0) {
 		if err := d.probe(); err != nil {
 			d.Close()
 			return nil, err
@@ -132,7 +164,7 @@ func (o Options) validate() error {
 		oneOf("captions", o.Captions, CaptionsNone, CaptionsStored, CaptionsClass),
 		checkTemplate(o.CaptionTemplate),
 		atLeast0("resolution", o.Resolution), atLeast0("pad", o.Pad), atLeast0("crop_size", o.CropSize), atLeast0("workers", o.Workers),
-		atLeast0("prefetch", o.Prefetch), atLeast0("bad_limit", o.BadLimit), atLeast0("window", o.Window),
+		atLeast0("prefetch", o.Prefetch), atLeast0("bad_limit", o.BadLimit), atLeast0("window", o.Window), atLeast0("cache_gib", int(o.CacheBytes)),
 	)
 	switch {
 	case err != nil:
@@ -141,8 +173,6 @@ func (o Options) validate() error {
 		return fmt.Errorf("%d channels, want 1 or 3", o.Channels)
 	case o.Resolution > 0 && o.Resolution <= 2*o.Pad:
 		return fmt.Errorf("data.resolution = %d leaves no pixel between %d of padding on each side", o.Resolution, o.Pad)
-	case o.Window > 0:
-		return fmt.Errorf("data.window = %d is not supported yet; 0, the exact shuffle, is", o.Window)
 	}
 	return nil
 }
@@ -191,6 +221,10 @@ func (d *Dataset) locate(position int64) (epoch int64, s *shard, i int, err erro
 		return 0, nil, 0, fmt.Errorf("position %d of %d records", position, d.records)
 	}
 	epoch = position / d.records
+	if d.windows != nil {
+		shard, record := d.windows.at(epoch, position%d.records, d.records)
+		return epoch, d.shards[shard], int(record), nil
+	}
 	at := int64(permute(d.options.Seed, epoch, uint64(d.records), uint64(position%d.records)))
 	s = d.shards[sort.Search(len(d.shards), func(n int) bool { return d.shards[n].first > at })-1]
 	return epoch, s, int(at - s.first), nil
@@ -207,13 +241,22 @@ func (d *Dataset) Example(ctx context.Context, position int64) (*Example, error)
 	return e, nil
 }
 
-// pixels is the number of values of an example, C·H·W.
+// pixels is the number of values of an example: C·H·W, or those of its moments.
 func (d *Dataset) pixels() int {
+	if d.latents != nil {
+		return d.latents.values()
+	}
 	return d.options.Channels * d.options.Resolution * d.options.Resolution
 }
 
 // example fills e, whose Pixels are there already.
 func (d *Dataset) example(ctx context.Context, position int64, e *Example) error {
+	if err := d.noLatents(); err != nil {
+		return err
+	}
+	if d.latents != nil {
+		return d.latent(ctx, position, e)
+	}
 	p, err := d.render(ctx, position, e)
 	if err != nil {
 		return err
@@ -224,12 +267,23 @@ func (d *Dataset) example(ctx context.Context, position int64, e *Example) error
 
 // render fills all of e but its pixels and returns them before flip and
 // normalisation.
-func (d *Dataset) render(ctx context.Context, position int64, e *Example) (*picture, error) {
+func (d *Dataset) render(ctx context.Context, position int64, e *Example) (p *picture, err error) {
+	err = d.lookUp(ctx, position, e, func(s *shard, i int, record raw) (err error) {
+		if p, err = d.canvas(record, position); err != nil {
+			err = &Fault{Shard: s.name, Key: s.key(i), Offset: s.offset(i), Err: err}
+		}
+		return err
+	})
+	return p, err
+}
+
+// lookUp finds the record of a position, fills what e says of it, and hands it to use,
+// whose Fault makes another record take its place.
+func (d *Dataset) lookUp(ctx context.Context, position int64, e *Example, use func(s *shard, i int, record raw) error) error {
 	epoch, s, i, err := d.locate(position)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var p *picture
 	e.Position, e.Epoch, e.Shard = position, int(epoch), s.name
 	e.Skipped, err = d.fill(position, s, i, func(i int) error {
 		if err := ctx.Err(); err != nil {
@@ -240,16 +294,12 @@ func (d *Dataset) render(ctx context.Context, position int64, e *Example) (*pict
 			return err
 		}
 		e.Key, e.Label = s.key(i), record.label
-		e.Text, err = d.caption(record, position)
-		if err == nil {
-			p, err = d.canvas(record, position)
-		}
-		if err != nil {
+		if e.Text, err = d.caption(record, position); err != nil {
 			return &Fault{Shard: s.name, Key: s.key(i), Offset: s.offset(i), Err: err}
 		}
-		return nil
+		return use(s, i, record)
 	})
-	return p, err
+	return err
 }
 
 // record reads a record and holds its label to the number of classes. A missing

@@ -319,7 +319,7 @@ func TestOptions(t *testing.T) {
 		{`data.filter = "box"`, Options{Filter: "box"}}, {`data.bad_records = "ignore"`, Options{BadRecords: "ignore"}},
 		{"data.pad = -1", Options{Pad: -1}}, {"data.workers = -2", Options{Workers: -2}}, {"2 channels", Options{Channels: 2}},
 		{"data.resolution = 4 leaves no pixel", Options{Resolution: 4, Pad: 2}},
-		{"data.window = 100 is not supported yet", Options{Window: 100}}, {"data.prefetch = -1", Options{Prefetch: -1}},
+		{"data.window = -1", Options{Window: -1}}, {"data.prefetch = -1", Options{Prefetch: -1}},
 	} {
 		_, err := Open(t.Context(), row.Options)
 		if err == nil || !strings.Contains(err.Error(), row.want) || strings.Contains(err.Error(), "\n") {

@@ -13,12 +13,14 @@ import (
 // folderShard reads a folder of images, laid out as torchvision's ImageFolder
 // wants it: a subfolder a class, classes numbered in the order of their names. A
 // folder with images and no subfolders is a set without labels. A record's key
-// is the file's path inside the folder.
+// is the file's path inside the folder. Captions stand beside an image, in a file
+// of its name that ends in .txt or .json.
 type folderShard struct {
 	name, path string
 	files      []string // slash-separated, relative to path, sorted
 	labels     []int64  // nil: none
 	classes    []string // nil: none
+	want       fields
 
 	listed bool          // by a table, not by the folder, so that a file may be missing
 	texts  [][]string    // captions of each file; nil: none
@@ -30,12 +32,12 @@ const maxDepth = 32
 
 // indexFolder walks the folder. Images at any depth below a class folder belong
 // to it, links are followed, hidden files and folders are passed over.
-func indexFolder(path string) (*folderShard, error) {
+func indexFolder(path string, want fields) (*folderShard, error) {
 	absolute, err := filepath.Abs(path) // the name of "." is that of the folder
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	f := &folderShard{name: filepath.Base(absolute), path: path}
+	f := &folderShard{name: filepath.Base(absolute), path: path, want: want}
 	if err := f.walk(""); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -148,7 +150,52 @@ func (f *folderShard) read(i int) (raw, error) {
 	record := raw{image: data}
 	if f.texts != nil {
 		record.texts = f.texts[i]
+	} else if f.want.texts {
+		if record.texts, err = f.beside(strings.TrimSuffix(path, filepath.Ext(path))); err != nil {
+			return raw{}, fault(err)
+		}
 	}
 	record.label, err = f.label(i)
 	return record, err
+}
+
+// beside returns the captions in the files whose name is that of an image: those of
+// .txt, else those under "caption" or "text" in .json; under another key, which was
+// asked for, in .json alone.
+func (f *folderShard) beside(stem string) ([]string, error) {
+	keys := captionColumns
+	if f.want.caption != "" {
+		keys = []string{f.want.caption}
+	} else if data, err := readSmall(stem + ".txt"); err != nil || data != nil {
+		return []string{strings.TrimSpace(string(data))}, err
+	}
+	data, err := readSmall(stem + ".json")
+	if err != nil {
+		return nil, err
+	}
+	for _, key := range keys {
+		value, err := jsonField(data, key)
+		if err != nil {
+			return nil, fmt.Errorf("%s.json: %w", filepath.Base(stem), err)
+		}
+		if texts, err := jsonTexts(value); err != nil || len(texts) > 0 {
+			return texts, err
+		}
+	}
+	return nil, nil
+}
+
+// readSmall reads a file of at most maxLine bytes; nil where there is none.
+func readSmall(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxLine {
+		return nil, fmt.Errorf("%s: no regular file of at most %d bytes", filepath.Base(path), maxLine)
+	}
+	return os.ReadFile(path)
 }

@@ -112,6 +112,20 @@ func TestCIFAR(t *testing.T) {
 	}
 }
 
+// TestLabelKeyOfNoLabel: a name of a label is refused where labels have none.
+func TestLabelKeyOfNoLabel(t *testing.T) {
+	dir := t.TempDir()
+	writeIn(t, dir, "a.png", dot(4, 4, 1))
+	for _, row := range []struct{ path, key, err string }{
+		{dir, "label", "has no labels with a name: want none"},
+		{"testdata/cifar", "label", "but coarse_label and fine_label of CIFAR-100"},
+	} {
+		if _, err := Open(t.Context(), Options{Sources: []string{row.path}, LabelKey: row.key}); err == nil || !strings.Contains(err.Error(), row.err) {
+			t.Errorf("%s: error %v, want %q", row.path, err, row.err)
+		}
+	}
+}
+
 // TestPickleCallsNothing: a pickle that would run something is refused by its name.
 func TestPickleCallsNothing(t *testing.T) {
 	data, err := os.ReadFile("testdata/cifar/calls")

@@ -27,7 +27,8 @@ type fields struct {
 	caption string // column or JSON field of the caption, "" for the usual ones
 	label   string // the same of the label
 
-	pages *pageCache // of the data set's parquet files
+	pages   *pageCache // of the data set's parquet files
+	storage            // where indices and remote shards are kept
 }
 
 // reader is what a format offers: an index that is in memory, and records that
@@ -65,6 +66,9 @@ func (s *shard) close() error {
 func openShards(ctx context.Context, sources []source, want fields, workers int, broken func(*Fault)) ([]*shard, error) {
 	shards := make([]*shard, len(sources))
 	errs := make([]error, len(sources))
+	if slices.ContainsFunc(sources, func(s source) bool { return s.remote }) {
+		workers = max(workers, remoteOpens)
+	}
 	inParallel(workers, len(sources), func(i int) { shards[i], errs[i] = sources[i].open(ctx, want) })
 
 	fail := func(err error) ([]*shard, error) {

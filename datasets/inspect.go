@@ -127,7 +127,9 @@ func (d *Dataset) check(ctx context.Context, s *shard, i int) *Fault {
 		return nil
 	}
 	record, err := d.record(s, i)
-	if err == nil {
+	if l, ok := s.reader.(*latentShard); err == nil && ok {
+		err = l.check(i)
+	} else if err == nil {
 		_, err = d.canvas(record, 0)
 	}
 	if err == nil {
@@ -154,6 +156,9 @@ type DumpRow struct {
 // Dump writes the n examples from position from on into dir as PNG files: as the
 // model sees them, but before flip and normalisation. A row a file goes to report.
 func (d *Dataset) Dump(ctx context.Context, from int64, n int, dir string, report func(DumpRow) error) error {
+	if d.latents != nil {
+		return fmt.Errorf("%s: a latent cache holds no images", d.shards[0].path)
+	}
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}

@@ -1,18 +1,34 @@
 package datasets
 
-import "image"
+import (
+	"bytes"
+	"errors"
+	"image"
+	stdjpeg "image/jpeg"
 
-// The standard library leaves a JPEG's chroma at its stored resolution. What
-// Pillow, and so every model trained with it, sees has been through libjpeg's
-// interpolation ("fancy upsampling", jdsample.c of libjpeg-turbo/libjpeg-turbo), a
+	"immiscible/datasets/jpeg"
+	"immiscible/datasets/pixels"
+)
+
+// decodeInGo reads the usual JPEGs as libjpeg does, to the bit, and others (CMYK, RGB)
+// with the standard library.
+func decodeInGo(data []byte) (*picture, error) {
+	decoded, err := jpeg.Decode(data)
+	if errors.Is(err, jpeg.ErrUnsupported) {
+		decoded, err = stdjpeg.Decode(bytes.NewReader(data))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return flatten(decoded)
+}
+
+// Decoders in Go leave a JPEG's chroma at its stored resolution. What Pillow, and so
+// every model trained with it, sees has been through libjpeg's interpolation ("fancy upsampling", jdsample.c of libjpeg-turbo/libjpeg-turbo), a
 // triangle filter: each output sample is ¾ the nearer input and ¼ the farther. The
-// functions below follow it to the rounding; what is left between the two
-// decoders is the rounding of the inverse DCT.
+// functions below follow it to the rounding.
 
-// fromYCbCr converts with JFIF's matrix in 16-bit fixed point, rounded as in
-// libjpeg's jdcolor.c:
-//
-//	R = Y + 1.402·Cr   G = Y − 0.34414·Cb − 0.71414·Cr   B = Y + 1.772·Cb
+// fromYCbCr converts a JPEG's planes.
 func fromYCbCr(src *image.YCbCr) *picture {
 	w, h := src.Rect.Dx(), src.Rect.Dy()
 	p := newPicture(w, h, 3)
@@ -20,22 +36,9 @@ func fromYCbCr(src *image.YCbCr) *picture {
 	for y := range h {
 		chromaRow(blues, src, src.Cb, y, sums)
 		chromaRow(reds, src, src.Cr, y, sums)
-		toRGB(p.pix[y*w*3:(y+1)*w*3], src.Y[y*src.YStride:][:w], blues, reds)
+		pixels.ToRGB(p.pix[y*w*3:(y+1)*w*3], src.Y[y*src.YStride:][:w], blues, reds)
 	}
 	return p
-}
-
-// toRGB converts a row of pixels.
-func toRGB(out, lumas, blues, reds []uint8) {
-	const half = 1 << 15
-	blues, reds, out = blues[:len(lumas)], reds[:len(lumas)], out[:3*len(lumas)]
-	for x, luma := range lumas {
-		l, cb, cr := int32(luma), int32(blues[x])-128, int32(reds[x])-128
-		rgb := out[3*x : 3*x+3 : 3*x+3]
-		rgb[0] = clip(l + (91881*cr+half)>>16)
-		rgb[1] = clip(l + (-22554*cb-46802*cr+half)>>16)
-		rgb[2] = clip(l + (116130*cb+half)>>16)
-	}
 }
 
 // chromaRow returns row y of a chroma plane at the width of the image. sums has room

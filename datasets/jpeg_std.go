@@ -2,19 +2,8 @@
 
 package datasets
 
-import (
-	"bytes"
-	"image/jpeg"
-)
+// JPEGDecoder names what reads JPEGs; build tag turbojpeg chooses libjpeg-turbo.
+const JPEGDecoder = "Go (datasets/jpeg)"
 
-// JPEGDecoder names the library that reads JPEGs; build tag turbojpeg chooses another.
-const JPEGDecoder = "Go's image/jpeg"
-
-// decodeJPEG reads a JPEG with the standard library, at its full size.
-func decodeJPEG(data []byte, _ int) (*picture, error) {
-	decoded, err := jpeg.Decode(bytes.NewReader(data))
-	if err != nil {
-		return nil, err
-	}
-	return flatten(decoded)
-}
+// decodeJPEG reads a JPEG at its full size.
+func decodeJPEG(data []byte, _ int) (*picture, error) { return decodeInGo(data) }

@@ -2,7 +2,4 @@
 
 package datasets
 
-const (
-	jpegLevels  = 3 // by which decoding may differ from Pillow's: see TestDecodeMatchesPillow
-	jpegShrinks = false
-)
+const jpegShrinks = false // whether decodeJPEG may read at a part of the size

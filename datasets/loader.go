@@ -23,6 +23,8 @@ type Batch struct {
 // Loader makes batches ahead of time. Next must not be called concurrently.
 type Loader struct {
 	cancel context.CancelFunc
+	data   *Dataset       // nil: closed
+	spare  chan []float32 // pixels of batches that were given back
 	wg     sync.WaitGroup
 	queue  chan *pending // in order of position
 	head   *pending      // taken from the queue, not yet handed out
@@ -39,10 +41,11 @@ type pending struct {
 	done    chan struct{} // closed when none is left
 }
 
-// slot is the work of one example.
+// slot is the work of some examples of a batch, from … end−1: of one, where that is a
+// picture to be decoded; of more, where it takes no longer than to be handed over.
 type slot struct {
-	to *pending
-	i  int
+	to        *pending
+	from, end int
 }
 
 // errClosed is what Next gives after Close.
@@ -54,10 +57,11 @@ var errClosed = errors.New("the loader is closed")
 func (d *Dataset) Loader(from int64, n int) *Loader {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &Loader{
-		cancel: cancel,
-		queue:  make(chan *pending, d.options.Prefetch),
-		bad:    counter{limit: d.options.BadLimit, seen: map[string]bool{}},
+		cancel: cancel, data: d, spare: make(chan []float32, d.options.Prefetch+2),
+		queue: make(chan *pending, d.options.Prefetch),
+		bad:   counter{limit: d.options.BadLimit, seen: map[string]bool{}},
 	}
+	d.loaders.Add(1)
 	if from < 0 || n < 1 || d.records == 0 {
 		l.err = fmt.Errorf("a loader from position %d in batches of %d over %d records, want 0 or more, 1 or more, 1 or more", from, n, d.records)
 		return l
@@ -67,7 +71,9 @@ func (d *Dataset) Loader(from int64, n int) *Loader {
 	for range d.options.Workers {
 		l.wg.Go(func() {
 			for s := range slots {
-				s.to.fill(ctx, d, s.i)
+				for i := s.from; i < s.end; i++ {
+					s.to.fill(ctx, d, i)
+				}
 			}
 		})
 	}
@@ -80,7 +86,7 @@ func (l *Loader) dispatch(ctx context.Context, d *Dataset, slots chan<- slot, fr
 	for ; ; from += int64(n) {
 		p := &pending{
 			batch: &Batch{
-				Position: from, N: n, Pixels: make([]float32, n*d.pixels()),
+				Position: from, N: n, Pixels: l.buffer(n * d.pixels()),
 				Labels: make([]int64, n), Keys: make([]string, n), Texts: make([]string, n),
 			},
 			skipped: make([][]Skip, n), errs: make([]error, n), done: make(chan struct{}),
@@ -91,14 +97,39 @@ func (l *Loader) dispatch(ctx context.Context, d *Dataset, slots chan<- slot, fr
 		case <-ctx.Done():
 			return
 		}
-		for i := range n {
+		each := 1
+		if d.latents != nil {
+			each = 8
+		}
+		for i := 0; i < n; i += each {
+			d.readAhead(from + int64(i) + aheadExamples)
 			select {
-			case slots <- slot{p, i}:
+			case slots <- slot{p, i, min(i+each, n)}:
 			case <-ctx.Done():
 				return
 			}
 		}
 	}
+}
+
+// buffer is memory for a batch's pixels, every one of which will be written.
+func (l *Loader) buffer(size int) []float32 {
+	select {
+	case pixels := <-l.spare:
+		return pixels
+	default:
+		return make([]float32, size)
+	}
+}
+
+// Reuse gives a batch's Pixels back, which the caller must not use any more: a reader at
+// the memory's speed is held up by fresh memory more than by anything else.
+func (l *Loader) Reuse(b *Batch) {
+	select {
+	case l.spare <- b.Pixels:
+	default:
+	}
+	b.Pixels = nil
 }
 
 // fill makes example i of the batch.
@@ -150,6 +181,10 @@ func (l *Loader) Next(ctx context.Context) (*Batch, error) {
 // Close stops the workers and waits for them. It may be called more than once.
 func (l *Loader) Close() error {
 	l.cancel()
+	if l.data != nil && l.data.loaders.Add(-1) == 0 {
+		l.data.interrupt() // or the workers would wait for a server as long as it takes
+	}
+	l.data = nil
 	l.wg.Wait()
 	if l.err == nil {
 		l.err = errClosed

@@ -14,18 +14,23 @@ const rounds = 12
 // permute returns where a keyed permutation of 0 … n−1 sends k. The permutation
 // is a pure function of (seed, epoch, n), needs no memory and no setup: the
 // epoch of a billion records costs as much as that of ten.
+func permute(seed uint64, epoch int64, n, k uint64) uint64 {
+	return feistel(rng.New(seed, "order", uint64(epoch)), n, k)
+}
+
+// feistel sends k to its place in a permutation of 0 … n−1 whose keys are the
+// stream's next draws.
 //
 // It is a Feistel network on ⌈log₂ n⌉ bits, the halves differing by a bit where
 // that is odd, with cycle walking: a value that lands outside 0 … n−1 is sent
 // through again, at most twice on average (J. Black and P. Rogaway, "Ciphers with
 // arbitrary finite domains", CT-RSA 2002, https://doi.org/10.1007/3-540-45760-7_9).
-func permute(seed uint64, epoch int64, n, k uint64) uint64 {
+func feistel(stream *rng.Stream, n, k uint64) uint64 {
 	width := bits.Len64(n - 1)
 	low := width / 2
 	maskLow, maskHigh := uint64(1)<<low-1, uint64(1)<<(width-low)-1
 
 	var keys [rounds]uint64
-	stream := rng.New(seed, "order", uint64(epoch))
 	for i := range keys {
 		keys[i] = stream.Uint64()
 	}

@@ -43,7 +43,7 @@ func TestParquetOfPyarrow(t *testing.T) {
 	} {
 		for _, limit := range []int64{0, pageCacheBytes} {
 			row.want.pages = newPageCache(limit)
-			source := source{filepath.Join("testdata/parquet", row.file), kindParquet}
+			source := source{path: filepath.Join("testdata/parquet", row.file), kind: kindParquet}
 			s, err := source.open(t.Context(), row.want)
 			if err != nil {
 				t.Fatal(err)

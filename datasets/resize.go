@@ -1,12 +1,12 @@
 package datasets
 
-import "immiscible/datasets/resample"
+import "immiscible/datasets/pixels"
 
 // Values of Options.Filter, in Pillow's words.
 const (
-	FilterBilinear = resample.Bilinear
-	FilterBicubic  = resample.Bicubic
-	FilterLanczos  = resample.Lanczos
+	FilterBilinear = pixels.Bilinear
+	FilterBicubic  = pixels.Bicubic
+	FilterLanczos  = pixels.Lanczos
 )
 
 // window is the part of a picture from (x, y) on, w×h pixels large.
@@ -23,9 +23,9 @@ func resize(p *picture, w, h int, filter string) *picture {
 func resizeWindow(p *picture, w, h int, part window, filter string) *picture {
 	wide, high := p.size()
 	across, down := float64(wide)/float64(max(p.shrink, 1)), float64(high)/float64(max(p.shrink, 1))
-	var columns []resample.Taps
+	var columns []pixels.Taps
 	if h != p.h {
-		columns = resample.NewTaps(filter, p.h, down, h)[part.y : part.y+part.h]
+		columns = pixels.NewTaps(filter, p.h, down, h)[part.y : part.y+part.h]
 		first, last := columns[0].First, columns[len(columns)-1]
 		p = p.rows(first, last.First+len(last.Weights))
 		for i := range columns {
@@ -36,14 +36,14 @@ func resizeWindow(p *picture, w, h int, part window, filter string) *picture {
 	}
 	if w != p.w {
 		out := newPicture(part.w, p.h, p.c)
-		resample.Rows(out.pix, p.pix, p.w, p.c, resample.NewTaps(filter, p.w, across, w)[part.x:part.x+part.w])
+		pixels.Rows(out.pix, p.pix, p.w, p.c, pixels.NewTaps(filter, p.w, across, w)[part.x:part.x+part.w])
 		p = out
 	} else if part.w != p.w {
 		p = cut(p, window{part.x, 0, part.w, p.h}, 0)
 	}
 	if columns != nil {
 		out := newPicture(p.w, part.h, p.c)
-		resample.Columns(out.pix, p.pix, p.w*p.c, columns)
+		pixels.Columns(out.pix, p.pix, p.w*p.c, columns)
 		p = out
 	}
 	return p

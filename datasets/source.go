@@ -2,10 +2,10 @@ package datasets
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -32,17 +32,22 @@ const (
 	kindCelebA // the folder above img_align_celeba
 	kindIDX    // a file of images of MNIST's format
 	kindFolder // of images
+	kindLatents
 )
 
 // source is one shard that has been named but not read.
 type source struct {
-	path string // "" for the embedded shard
+	path string // "" for the embedded shard; a URL where it is remote
 	kind kind
+
+	remote  bool
+	latents *LatentInfo // of the latent cache at path
+	n       int         // and which of its shards
 }
 
 // resolve expands what the user named into shards: ranges {000..009}, then
 // globs, then folders that hold tars.
-func resolve(names []string) ([]source, error) {
+func resolve(ctx context.Context, names []string, net *network) ([]source, error) {
 	if len(names) == 0 {
 		names = []string{Embedded}
 	}
@@ -52,15 +57,16 @@ func resolve(names []string) ([]source, error) {
 			sources = append(sources, source{kind: kindEmbedded})
 			continue
 		}
-		if strings.Contains(name, "://") {
-			return nil, fmt.Errorf("data source %s: remote sources are not supported yet; download the shards and name their folder", name)
-		}
 		expanded, err := expandRange(name)
 		if err != nil {
 			return nil, fmt.Errorf("data source %s: %w", name, err)
 		}
 		for _, pattern := range expanded {
-			found, err := resolvePath(pattern)
+			find := resolvePath
+			if strings.Contains(name, "://") {
+				find = func(url string) ([]source, error) { return resolveURL(ctx, url, net) }
+			}
+			found, err := find(pattern)
 			if err != nil {
 				return nil, err
 			}
@@ -128,7 +134,7 @@ func resolvePath(pattern string) ([]source, error) {
 		return resolveFolder(pattern)
 	}
 	if kind := kindOf(pattern); kind != 0 {
-		return []source{{pattern, kind}}, nil
+		return []source{{path: pattern, kind: kind}}, nil
 	}
 	return nil, fmt.Errorf("data source %s: unknown kind of file: want .tar, .parquet, .csv or .jsonl, a batch of CIFAR or an IDX file of images, or a folder", pattern)
 }
@@ -174,6 +180,17 @@ func trainingPart(kind kind, name string) bool {
 // that it is published in stands for its training part; other parts are named by
 // their files.
 func resolveFolder(path string) ([]source, error) {
+	latents, err := readLatentInfo(path)
+	if err != nil {
+		return nil, fmt.Errorf("data source %w", err)
+	}
+	if latents != nil {
+		sources := make([]source, len(latents.Shards))
+		for n := range sources {
+			sources[n] = source{path: path, kind: kindLatents, latents: latents, n: n}
+		}
+		return sources, nil
+	}
 	entries, err := os.ReadDir(path)
 	if err != nil {
 		return nil, fmt.Errorf("data source %s: %w", path, err)
@@ -185,10 +202,10 @@ func resolveFolder(path string) ([]source, error) {
 		case strings.HasPrefix(name, "."):
 		case !entry.IsDir():
 			if kind := kindOf(name); kind != 0 && trainingPart(kind, name) {
-				found[kind] = append(found[kind], source{filepath.Join(path, name), kind})
+				found[kind] = append(found[kind], source{path: filepath.Join(path, name), kind: kind})
 			}
 		case name == celebaImages:
-			found[kindCelebA] = []source{{path, kindCelebA}}
+			found[kindCelebA] = []source{{path: path, kind: kindCelebA}}
 		case name == "data":
 			parquet, err := filepath.Glob(filepath.Join(path, name, "*.parquet"))
 			if err == nil && len(parquet) > 0 && len(found[kindParquet]) == 0 {
@@ -201,13 +218,34 @@ func resolveFolder(path string) ([]source, error) {
 			return found[kind], nil
 		}
 	}
-	return []source{{path, kindFolder}}, nil
+	return []source{{path: path, kind: kindFolder}}, nil
+}
+
+// checkLabel refuses a label's name for a format that names no labels.
+func (s source) checkLabel(label string) error {
+	allowed := ""
+	switch s.kind {
+	case kindCIFAR, kindPickle:
+		if allowed = " but coarse_label and fine_label of CIFAR-100"; label == "coarse_label" || label == "fine_label" {
+			return nil
+		}
+	case kindFolder, kindIDX:
+	default:
+		return nil
+	}
+	if label == "" {
+		return nil
+	}
+	return fmt.Errorf("data.label_key = %q, but %s has no labels with a name%s: want none", label, s.path, allowed)
 }
 
 // open indexes the shard.
 func (s source) open(ctx context.Context, want fields) (*shard, error) {
-	if err := ctx.Err(); err != nil {
+	if err := cmp.Or(ctx.Err(), s.checkLabel(want.label)); err != nil {
 		return nil, err
+	}
+	if s.remote {
+		return s.openRemote(ctx, want)
 	}
 	switch s.kind {
 	case kindEmbedded:
@@ -227,6 +265,8 @@ func (s source) open(ctx context.Context, want fields) (*shard, error) {
 			return nil, err
 		}
 		return &shard{reader: f, name: f.name, path: s.path}, nil
+	case kindLatents:
+		return openLatents(s.path, s.latents, s.n)
 	case kindIDX:
 		p, err := indexIDX(s.path)
 		if err != nil {
@@ -243,7 +283,7 @@ func (s source) open(ctx context.Context, want fields) (*shard, error) {
 		file.Close()
 		return nil, err
 	}
-	r, err := s.kind.index(s.path, file, info.Size(), want)
+	r, err := s.kind.index(localTar(s.path, file, info.Size()), want)
 	if r == nil {
 		file.Close()
 		return nil, err
@@ -258,12 +298,13 @@ func (s source) openFolder(want fields) (*folderShard, error) {
 	case kindCelebA:
 		return indexCelebA(s.path, want)
 	}
-	return indexFolder(s.path)
+	return indexFolder(s.path, want)
 }
 
 // index indexes the formats that are one file, wherever its bytes are. With a
 // *shardFault the records before the fault are returned too.
-func (k kind) index(path string, file io.ReaderAt, size int64, want fields) (reader, error) {
+func (k kind) index(from tarSource, want fields) (reader, error) {
+	path, file, size := from.path, from.file, from.size
 	switch k {
 	case kindParquet:
 		return isReader(indexParquet(path, file, size, want))
@@ -272,7 +313,7 @@ func (k kind) index(path string, file io.ReaderAt, size int64, want fields) (rea
 	case kindPickle:
 		return isReader(indexPickle(path, file, size, want))
 	}
-	t, err := indexTar(path, file, size)
+	t, err := from.open(want.storage)
 	if t == nil {
 		return nil, err
 	}

@@ -62,7 +62,8 @@ func TestSources(t *testing.T) {
 	writeIn(t, parquet, "train.parquet", []byte("PAR1"))
 	for _, row := range []struct{ want, name string }{
 		{"no such file", path("absent.tar")}, {"no such file", path("s-{00..05}.tar")}, {"no file matches", path("x*.tar")},
-		{"not supported yet", "https://example.org/a.tar"}, {"not supported yet", "s3://bucket/a.tar"},
+		{"ftp:// is not known", "ftp://example.org/a.tar"}, {"want the URL of a .tar", "https://example.org/shards/"}, {"want the URL of a .tar", "s3://bucket/a.zip"},
+		{"want s3://bucket/key", "s3:///a.tar"},
 		{"fetch the file again", parquet}, {"unknown kind of file", path("notes.txt")},
 		{"no image in it", t.TempDir()},
 	} {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -26,8 +27,8 @@ var (
 // maxLine bounds a line of a table, in bytes.
 const maxLine = 16 << 20
 
-// row is a line of a table: what stands in its columns.
-type row struct {
+// tableRow is a line of a table: what stands in its columns.
+type tableRow struct {
 	line   int
 	file   string
 	label  string   // "": none
@@ -94,7 +95,7 @@ func indexTable(path string, want fields) (*folderShard, error) {
 }
 
 // tableLabels numbers the labels of the rows; −1, and "-1" in the table: none.
-func tableLabels(rows []row) (numbers []int64, classes []string, err error) {
+func tableLabels(rows []tableRow) (numbers []int64, classes []string, err error) {
 	numbers = make([]int64, len(rows))
 	number, name := "", ""
 	for i, r := range rows {
@@ -122,7 +123,7 @@ func tableLabels(rows []row) (numbers []int64, classes []string, err error) {
 }
 
 // readCSV reads a table whose first line names the columns.
-func readCSV(r io.Reader, want fields) ([]row, error) {
+func readCSV(r io.Reader, want fields) ([]tableRow, error) {
 	table := csv.NewReader(r)
 	table.ReuseRecord = true
 	head, err := table.Read()
@@ -151,7 +152,7 @@ func readCSV(r io.Reader, want fields) ([]row, error) {
 	if err := cmp.Or(err1, err2, err3); err != nil {
 		return nil, err
 	}
-	var rows []row
+	var rows []tableRow
 	for {
 		cells, err := table.Read()
 		if errors.Is(err, io.EOF) {
@@ -161,7 +162,7 @@ func readCSV(r io.Reader, want fields) ([]row, error) {
 			return nil, err
 		}
 		line, _ := table.FieldPos(0)
-		r := row{line: line, file: strings.Clone(cells[file])}
+		r := tableRow{line: line, file: strings.Clone(cells[file])}
 		if label >= 0 {
 			r.label = strings.TrimSpace(cells[label])
 		}
@@ -173,7 +174,7 @@ func readCSV(r io.Reader, want fields) ([]row, error) {
 }
 
 // readJSONL reads a table of one JSON object a line.
-func readJSONL(r io.Reader, want fields) ([]row, error) {
+func readJSONL(r io.Reader, want fields) ([]tableRow, error) {
 	keys := func(key string, usual []string) []string {
 		if key != "" {
 			return []string{key}
@@ -183,7 +184,7 @@ func readJSONL(r io.Reader, want fields) ([]row, error) {
 	files, labels, captions := keys(want.image, fileColumns), keys(want.label, labelColumns), keys(want.caption, captionColumns)
 	lines := bufio.NewScanner(r)
 	lines.Buffer(make([]byte, 1<<16), maxLine)
-	var rows []row
+	var rows []tableRow
 	n := 0
 	for lines.Scan() {
 		n++
@@ -195,7 +196,7 @@ func readJSONL(r io.Reader, want fields) ([]row, error) {
 		if err := json.Unmarshal(text, &object); err != nil {
 			return nil, fmt.Errorf("line %d: %w", n, err)
 		}
-		r := row{line: n}
+		r := tableRow{line: n}
 		first := func(keys []string) json.RawMessage {
 			for _, key := range keys {
 				if value, ok := object[key]; ok && string(value) != "null" {
@@ -221,6 +222,20 @@ func readJSONL(r io.Reader, want fields) ([]row, error) {
 		return nil, fmt.Errorf("line %d: %w", n+1, err)
 	}
 	return rows, nil
+}
+
+// jsonField returns the value of a key of an object, nil where it has none. What does
+// not mention the key is not parsed: tools write other things there, even NaN, which
+// is no JSON.
+func jsonField(data []byte, key string) (json.RawMessage, error) {
+	if !bytes.Contains(data, []byte(strconv.Quote(key))) {
+		return nil, nil
+	}
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(data, &object); err != nil {
+		return nil, err
+	}
+	return object[key], nil
 }
 
 // jsonTexts reads a caption, or an array of them; none from null and from nothing.

@@ -245,18 +245,16 @@ func parseLabel(s string) (int64, error) {
 }
 
 // meta returns the value of a key of the .json member, nil where it has none.
-// What does not mention the key is not parsed: tools write other things there, even NaN,
-// which is no JSON.
 func (t *tarShard) meta(i int, key string) (json.RawMessage, error) {
 	data, err := t.bytes(i, t.records[i].meta)
-	if err != nil || !bytes.Contains(data, []byte(strconv.Quote(key))) {
+	if err != nil {
 		return nil, err
 	}
-	var object map[string]json.RawMessage
-	if err := json.Unmarshal(data, &object); err != nil {
+	value, err := jsonField(data, key)
+	if err != nil {
 		return nil, t.fault(i, fmt.Errorf(".json: %w", err))
 	}
-	return object[key], nil
+	return value, nil
 }
 
 // texts are the record's captions: that of .txt, else what stands under "caption"

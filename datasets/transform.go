@@ -118,6 +118,10 @@ var unit = func() (table [256]float32) {
 
 // write puts a canvas into dst as [C, H, W] in [−1, 1], mirrored left to right if flip.
 func (p *picture) write(dst []float32, flip bool) {
+	if p.c == 3 {
+		p.writeRGB(dst, flip)
+		return
+	}
 	for c := range p.c {
 		for y := range p.h {
 			row := dst[(c*p.h+y)*p.w:][:p.w]
@@ -129,6 +133,27 @@ func (p *picture) write(dst []float32, flip bool) {
 				row[x] = unit[p.pix[at]]
 				at += step
 			}
+		}
+	}
+}
+
+// writeRGB is write for three channels, a pixel at a time.
+func (p *picture) writeRGB(dst []float32, flip bool) {
+	area := p.w * p.h
+	for y := range p.h {
+		at := y * p.w
+		red, green, blue := dst[at:][:p.w], dst[area+at:][:p.w], dst[2*area+at:][:p.w]
+		row := p.pix[3*at : 3*(at+p.w)]
+		if flip {
+			for x := p.w - 1; x >= 0; x-- {
+				red[x], green[x], blue[x] = unit[row[0]], unit[row[1]], unit[row[2]]
+				row = row[3:]
+			}
+			continue
+		}
+		for x := range red {
+			red[x], green[x], blue[x] = unit[row[0]], unit[row[1]], unit[row[2]]
+			row = row[3:]
 		}
 	}
 }

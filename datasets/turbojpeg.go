@@ -7,10 +7,8 @@ package datasets
 import "C"
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"image/jpeg"
 	"strings"
 	"unsafe"
 )
@@ -30,21 +28,15 @@ func decodeJPEG(data []byte, least int) (*picture, error) {
 	defer C.tjDestroy(handle)
 	source, size := (*C.uchar)(unsafe.Pointer(unsafe.SliceData(data))), C.ulong(len(data))
 	var w, h, subsampling, colors C.int
-	if C.tjDecompressHeader3(handle, source, size, &w, &h, &subsampling, &colors) != 0 {
-		if err := turboError(handle); err != nil {
-			return nil, err
-		}
+	if C.tjDecompressHeader3(handle, source, size, &w, &h, &subsampling, &colors) != 0 && turboError(handle) != nil {
+		return decodeInGo(data) // a sampling that it does not know, or no JPEG
 	}
 	channels, format := 3, C.int(C.TJPF_RGB)
 	switch colors {
 	case C.TJCS_GRAY:
 		channels, format = 1, C.TJPF_GRAY
 	case C.TJCS_CMYK, C.TJCS_YCCK:
-		decoded, err := jpeg.Decode(bytes.NewReader(data))
-		if err != nil {
-			return nil, err
-		}
-		return flatten(decoded)
+		return decodeInGo(data)
 	}
 	shrink := 8
 	for shrink > 1 && min(int(w), int(h))/shrink/enough < least {

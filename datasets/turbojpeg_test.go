@@ -2,7 +2,4 @@
 
 package datasets
 
-const (
-	jpegLevels  = 0 // by which decoding may differ from Pillow's, which is the same library
-	jpegShrinks = true
-)
+const jpegShrinks = true // whether decodeJPEG may read at a part of the size

@@ -41,6 +41,9 @@ func (a artifacts) write(out string) error {
 	for _, p := range a.layout.Params {
 		list.Parameters = append(list.Parameters, manifestParam{p.Key, append([]int{}, p.Shape...), "float32", p.Offset, p.Trained})
 	}
+	if info, err := os.Stat(out); err == nil && !info.IsDir() {
+		return fmt.Errorf("-out %s is a file, want a folder: name another", out)
+	}
 	if entries, err := os.ReadDir(out); err == nil && len(entries) > 0 {
 		return fmt.Errorf("-out %s is not empty: name another folder", out)
 	}

@@ -20,9 +20,11 @@ import (
 type BenchOptions struct {
 	Model      string    // diffusers folder; "": the preset's model
 	Preset     string    // "": the default preset
+	Sets       []string  // "table.key=value", as LoadConfig takes them
 	Batch      int       // 0: the preset's micro-batch, 16 for a folder
 	Resolution int       // pixels; 0: the preset's, or the folder's sample_size
 	Threads    int       // 0: as many as there are cores
+	Profile    string    // prefix of each session's trace (see engine.Options); "": none
 	Messages   io.Writer // what the engine has to tell
 }
 
@@ -50,22 +52,23 @@ func OpenStepBench(ctx context.Context, o BenchOptions) (*StepBench, error) {
 		return nil, err
 	}
 	b := &StepBench{Batch: c.Train.MicroBatch, Resolution: c.Data.Resolution}
-	if err := b.open(ctx, c, o.Messages); err != nil {
+	if err := b.open(ctx, c, o); err != nil {
 		b.Close()
 		return nil, err
 	}
 	return b, nil
 }
 
-func (b *StepBench) open(ctx context.Context, c Config, messages io.Writer) (err error) {
+func (b *StepBench) open(ctx context.Context, c Config, o BenchOptions) (err error) {
 	if b.subject, err = openSubject(c); err != nil {
 		return err
 	}
 	if b.ModelConfig, err = b.subject.unet.JSON(); err != nil {
 		return err
 	}
-	if b.engine, err = engine.Open(ctx, engine.Options{Library: c.Runtime.Library, Provider: c.Runtime.Provider, DeviceID: c.Runtime.DeviceID,
-		Threads: c.Runtime.Threads, Log: func(line string) { fmt.Fprintln(messages, line) }}); err != nil {
+	options := c.engineOptions(func(line string) { fmt.Fprintln(o.Messages, line) })
+	options.Profile = o.Profile
+	if b.engine, err = engine.Open(ctx, options); err != nil {
 		return err
 	}
 	b.pool = syntheticPool(c, b.subject)
@@ -86,7 +89,7 @@ func (b *StepBench) open(ctx context.Context, c Config, messages io.Writer) (err
 
 // config is the preset's, with the model, batch and size that are timed.
 func (o BenchOptions) config() (Config, error) {
-	c, err := LoadConfig(o.Preset, "", nil)
+	c, err := LoadConfig(o.Preset, "", o.Sets)
 	if err != nil {
 		return c, err
 	}
@@ -143,27 +146,46 @@ func syntheticPool(c Config, s *subject) *pool {
 	return p
 }
 
+// StepTimes are the phases of one training step.
+type StepTimes struct {
+	Inputs    time.Duration // noise is drawn, the graph's inputs are filled
+	Gradients time.Duration // the training graph
+	Norm      time.Duration // of all gradients
+	Update    time.Duration // clip, AdamW, moving average
+}
+
+// Total is the whole step.
+func (s StepTimes) Total() time.Duration { return s.Inputs + s.Gradients + s.Norm + s.Update }
+
 // Step runs one whole training step and returns the time it took.
-func (b *StepBench) Step(ctx context.Context) (time.Duration, error) {
-	start := time.Now()
+func (b *StepBench) Step(ctx context.Context) (times StepTimes, err error) {
+	last := time.Now()
+	lap := func(to *time.Duration) {
+		now := time.Now()
+		*to, last = now.Sub(last), now
+	}
 	t, p := b.trainer, b.pool
 	drawNoise(p.noise, uint64(t.config.Train.Seed), p.position, p.n)
-	if err := t.feed.fill(ctx, t.step, p, 0, p.n, 1, 1); err != nil {
-		return 0, err
+	if err := t.feed.fill(ctx, t.step, p, 0, p.n, 1, t.lossScale()); err != nil {
+		return times, err
 	}
+	lap(&times.Inputs)
 	if _, _, err := t.step.Gradients(ctx, true); err != nil {
-		return 0, err
+		return times, err
 	}
-	norm, err := t.step.Norm(ctx, 1)
+	lap(&times.Gradients)
+	norm, err := t.step.Norm(ctx, t.lossScale())
 	if err != nil {
-		return 0, err
+		return times, err
 	}
+	lap(&times.Norm)
 	b.updates++
 	if err := t.step.Update(ctx, t.scalars(t.config.LR.LearningRate, norm, b.updates)); err != nil {
-		return 0, err
+		return times, err
 	}
+	lap(&times.Update)
 	p.position += int64(p.n)
-	return time.Since(start), nil
+	return times, nil
 }
 
 // Close frees the sessions, the state and the engine.

@@ -14,7 +14,6 @@ import (
 
 	"immiscible/models/engine"
 	"immiscible/pipeline/metrics/extractor"
-	"immiscible/pipeline/metrics/fashion"
 	"immiscible/pipeline/runlog"
 )
 
@@ -40,6 +39,7 @@ type comparison struct {
 	arms    []Arm
 	configs []Config // of the arms, with the first seed
 	report  *Comparison
+	network *extractor.Extractor
 	judge   *judge
 }
 
@@ -60,13 +60,12 @@ func Compare(ctx context.Context, o CompareOptions) (*Comparison, error) {
 		return nil, err
 	}
 	common := c.configs[0]
-	e, err := engine.Open(ctx, engine.Options{Library: common.Runtime.Library, Provider: common.Runtime.Provider,
-		DeviceID: common.Runtime.DeviceID, Threads: common.Runtime.Threads, Log: func(line string) { fmt.Fprintln(o.Messages, line) }})
+	e, err := engine.Open(ctx, common.engineOptions(func(line string) { fmt.Fprintln(o.Messages, line) }))
 	if err != nil {
 		return nil, err
 	}
 	defer e.Close()
-	if c.judge, err = newJudge(ctx, e, common, o); err != nil {
+	if c.judge, err = newJudge(ctx, e, c.network, common, o); err != nil {
 		return nil, err
 	}
 	defer c.judge.close()
@@ -111,20 +110,7 @@ func newComparison(o CompareOptions) (*comparison, error) {
 		if err != nil {
 			return nil, fmt.Errorf("arm %q: %w", arm.Name, err)
 		}
-		config.Train.MaxSteps = o.Steps
-		config.Checkpoint.Keep = 1
-		// The run's own grid, which the last step always writes, is made as quickly
-		// as can be. Its size is the batch that samples are made in: about 80, and
-		// such that the last batch is nearly full.
-		config.Sample.EverySteps, config.Sample.Steps = 0, o.SamplerSteps[0]
-		batches := (o.Samples + 79) / 80
-		batch := (o.Samples + batches - 1) / batches
-		if n := config.Data.NumClasses; n > 0 {
-			config.Sample.PerClass = (batch + n - 1) / n
-		} else {
-			config.Sample.PerClass = int(math.Ceil(math.Sqrt(float64(batch))))
-		}
-		config.Log.TensorBoard = false
+		o.apply(&config)
 		if err := config.Validate(); err != nil {
 			return nil, fmt.Errorf("arm %q: %w", arm.Name, err)
 		}
@@ -133,14 +119,31 @@ func newComparison(o CompareOptions) (*comparison, error) {
 	switch {
 	case len(c.arms) == 0:
 		return nil, fmt.Errorf("no arm, want at least one of %v", ArmNames())
-	case o.Features.Model == fashion.Name && common.Data.Channels != 1:
-		return nil, fmt.Errorf("features %q read images of one channel, and [data] channels is %d: name an ONNX file", fashion.Name, common.Data.Channels)
 	case o.Samples < 2:
 		return nil, fmt.Errorf("%d samples, want at least 2", o.Samples)
+	}
+	if c.network, err = loadNetwork(common, o.Features); err != nil {
+		return nil, err
 	}
 	c.report = &Comparison{Schema: comparisonSchema, Arms: c.arms, Steps: o.Steps, Seeds: o.Seeds, At: o.At, SamplerSteps: o.SamplerSteps,
 		Sampler: common.Sample.Sampler, Samples: o.Samples, Conditioned: common.Data.NumClasses > 0}
 	return c, nil
+}
+
+// apply lays what the comparison decides over an arm's settings.
+func (o CompareOptions) apply(c *Config) {
+	c.Train.MaxSteps, c.Checkpoint.Keep, c.Log.TensorBoard = o.Steps, 1, false
+	// The run's own grid, which the last step always writes, is made as quickly as
+	// can be. Its size is the batch that samples are made in: about 80, and such
+	// that the last batch is nearly full.
+	c.Sample.EverySteps, c.Sample.Steps = 0, o.SamplerSteps[0]
+	batches := (o.Samples + 79) / 80
+	batch := (o.Samples + batches - 1) / batches
+	if n := c.Data.NumClasses; n > 0 {
+		c.Sample.PerClass = (batch + n - 1) / n
+	} else {
+		c.Sample.PerClass = int(math.Ceil(math.Sqrt(float64(batch))))
+	}
 }
 
 // sameAsBefore refuses to go on with a folder that was made with other
@@ -151,7 +154,7 @@ func (c *comparison) sameAsBefore() error {
 	if err != nil {
 		return err
 	}
-	common.Runtime = ConfigRuntime{}
+	common.Runtime, common.CUDA = ConfigRuntime{}, ConfigCUDA{}
 	now := []struct{ Key, Value string }{
 		{"steps", fmt.Sprint(o.Steps)}, {"at", fmt.Sprint(o.At)}, {"sampler_steps", fmt.Sprint(o.SamplerSteps)}, {"samples", fmt.Sprint(o.Samples)},
 		{"features", fmt.Sprintf("%s (input range %s, resize %s, output %q)", o.Features.Model, o.Features.InputRange, o.Features.Resize, o.Features.Output)},

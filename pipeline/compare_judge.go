@@ -28,14 +28,19 @@ type judge struct {
 	moments   metrics.Moments
 }
 
-// newJudge opens the network and gathers the data's statistics.
-func newJudge(ctx context.Context, e *engine.Engine, c Config, o CompareOptions) (*judge, error) {
-	j := &judge{options: o}
-	reader := &featureReader{options: EvaluateOptions{Metric: "fid", Features: o.Features, Messages: o.Messages}, moments: true, engine: e}
-	var err error
-	if j.extractor, err = extractor.Load(o.Features); err != nil {
-		return nil, err
+// loadNetwork reads the network and holds it to the data.
+func loadNetwork(c Config, o extractor.Options) (*extractor.Extractor, error) {
+	x, err := extractor.Load(o)
+	if err == nil && x.Channels != c.Data.Channels {
+		err = fmt.Errorf("features %s are of images with channels %d, and [data] channels is %d: name another network with -features", o.Model, x.Channels, c.Data.Channels)
 	}
+	return x, err
+}
+
+// newJudge opens the network and gathers the data's statistics.
+func newJudge(ctx context.Context, e *engine.Engine, x *extractor.Extractor, c Config, o CompareOptions) (*judge, error) {
+	j := &judge{options: o, extractor: x}
+	reader := &featureReader{options: EvaluateOptions{Metric: "fid", Features: o.Features, Messages: o.Messages}, moments: true, engine: e}
 	reader.net = j.extractor
 	s := &featureSet{set: EvaluatedSet{Name: strings.Join(c.Data.Source, ", ")}}
 	if err := reader.dataset(ctx, s, c.dataOptions()); err != nil {
@@ -44,6 +49,7 @@ func newJudge(ctx context.Context, e *engine.Engine, c Config, o CompareOptions)
 	}
 	j.reference, j.moments = s.set, s.moments
 	if o.Features.Model == fashion.Name && c.Data.NumClasses == 10 {
+		var err error
 		logits := o.Features
 		logits.Output = fashion.Logits
 		if j.classes, err = extractor.Load(logits); err == nil {

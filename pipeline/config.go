@@ -32,6 +32,7 @@ type Config struct {
 	Sample     ConfigSample     `toml:"sample" doc:"Sample grids, from the EMA weights and always the same noise. The last step always writes one."`
 	Log        ConfigLog        `toml:"log" doc:"log.jsonl always has one line a step; this is what is written beside it."`
 	Runtime    ConfigRuntime    `toml:"runtime" doc:"Where it runs. A resumed run may change all of it."`
+	CUDA       ConfigCUDA       `toml:"runtime.cuda" doc:"ONNX Runtime's CUDA provider, under its own names. Results to the bit need the same values after a resume."`
 }
 
 // ConfigModel is the [model] table.
@@ -43,8 +44,8 @@ type ConfigModel struct {
 
 // ConfigData is the [data] table.
 type ConfigData struct {
-	Source        []string `toml:"source" doc:"WebDataset tar, parquet file, .csv or .jsonl table of images, CIFAR batch, IDX file or folder of any of these or of images; a glob or {000..009}, or an array of them; \"fashion-mnist\" is the embedded set"`
-	Resolution    int      `toml:"resolution" range:"[1,]" doc:"height and width that the model sees, in pixels, pad included"`
+	Source        []string `toml:"source" doc:"WebDataset tar, parquet file, .csv or .jsonl table of images, CIFAR batch, IDX file or folder of any of these or of images; http(s):// or s3:// URL of a tar or parquet file; a latent cache that data cache wrote; a glob or {000..009}, or an array of them; \"fashion-mnist\" is the embedded set"`
+	Resolution    int      `toml:"resolution" range:"[1,16384]" doc:"height and width that the model sees, in pixels, pad included"`
 	Channels      int      `toml:"channels" range:"[1,4]" doc:"colour channels: 1 grey, 3 RGB"`
 	Crop          string   `toml:"crop" is:"center|random" doc:"which square of an image that is not square"`
 	CropSize      int      `toml:"crop_size" range:"[0,]" doc:"side of that square in the image's own pixels, before the resize (140 or 148 for CelebA); 0: the short side"`
@@ -53,6 +54,9 @@ type ConfigData struct {
 	Pad           int      `toml:"pad" range:"[0,]" doc:"pixels of black added to each side, after the resize to resolution − 2·pad"`
 	Workers       int      `toml:"workers" range:"[1,]" doc:"decoding goroutines; changes no bit of the result"`
 	Prefetch      int      `toml:"prefetch" range:"[1,]" doc:"batches decoded ahead; changes no bit of the result"`
+	Window        int      `toml:"window" range:"[0,]" doc:"0: the whole epoch is shuffled exactly; n: shards come in a drawn order and n records are shuffled together, for storage that is slow to seek (a network, a spinning disk)"`
+	CacheDir      string   `toml:"cache_dir" doc:"folder for what is read from servers, and for indices of tars; \"none\": no folder; empty: immiscible/shards in the user's cache folder, for remote sources only"`
+	CacheGiB      int      `toml:"cache_gib" range:"[1,]" doc:"bound on what cache_dir keeps of remote shards, in GiB; processes may share it"`
 	BadRecords    string   `toml:"bad_records" is:"skip|error" doc:"a record that cannot be read: the next good one of its shard takes its place, or the run stops"`
 	BadLimit      int      `toml:"bad_limit" range:"[0,]" doc:"different bad records after which the run stops; 0: no limit"`
 	NumClasses    int      `toml:"num_classes" range:"[0,]" doc:"classes that condition the model; 0: unconditional, labels are ignored"`
@@ -114,6 +118,7 @@ type ConfigTrain struct {
 	ConditioningDropout   float64 `toml:"conditioning_dropout" range:"[0,1)" doc:"share of labels replaced by label num_classes, for guidance; num_class_embeds must exceed num_classes"`
 	MaxGradNorm           float64 `toml:"max_grad_norm" range:"[0,]" doc:"gradients of a larger global norm are scaled down to it; 0: off"`
 	MaxBadSteps           int     `toml:"max_bad_steps" range:"[1,]" doc:"steps in a row that may be skipped for a gradient that is not finite"`
+	MixedPrecision        string  `toml:"mixed_precision" is:"no|fp16|bf16" doc:"type of convolutions and matrix products; weights, norms' statistics, loss and gradients stay float32. fp16 scales the loss as PyTorch's GradScaler does; bf16 needs a GPU, and leaves convolutions in float32"`
 	GradientCheckpointing bool    `toml:"gradient_checkpointing" doc:"keep a block's input only and compute its inside again for its gradients: less memory, more time, the same bits"`
 
 	Parameters []string `toml:"parameters" doc:"glob, or an array of globs, over state-dict keys: which weights are trained; * crosses dots"`
@@ -172,6 +177,22 @@ type ConfigRuntime struct {
 	DeviceID int    `toml:"device_id" range:"[0,]" resume:"free" doc:"which GPU"`
 	Threads  int    `toml:"threads" range:"[0,]" resume:"free" doc:"CPU threads; 0: one a core"`
 	Library  string `toml:"library" resume:"free" doc:"path of the ONNX Runtime library; empty: as doctor finds it"`
+
+	Deterministic bool `toml:"deterministic" resume:"free" doc:"kernels whose sums do not depend on timing: a resumed run has the same bits on a GPU too, more slowly; on the CPU it always has"`
+}
+
+// ConfigCUDA is the [runtime.cuda] table: provider options by the names that
+// ONNX Runtime documents them under.
+// https://onnxruntime.ai/docs/execution-providers/CUDA-ExecutionProvider.html
+type ConfigCUDA struct {
+	GPUMemLimit              int    `toml:"gpu_mem_limit" range:"[0,]" resume:"free" doc:"bytes that a session's arena may take, training state apart; 0: what there is"`
+	ArenaExtendStrategy      string `toml:"arena_extend_strategy" is:"kNextPowerOfTwo|kSameAsRequested" resume:"free" doc:"how the arena grows: in doubling blocks, or by what is asked for"`
+	CudnnConvAlgoSearch      string `toml:"cudnn_conv_algo_search" is:"EXHAUSTIVE|HEURISTIC|DEFAULT" resume:"free" doc:"how cuDNN chooses a convolution: by trying all at the first step, by rules, or the default one"`
+	CudnnConvUseMaxWorkspace bool   `toml:"cudnn_conv_use_max_workspace" resume:"free" doc:"let a convolution take as much scratch memory as its fastest algorithm wants"`
+	DoCopyInDefaultStream    bool   `toml:"do_copy_in_default_stream" resume:"free" doc:"copy between host and device in the stream that computes"`
+	UseTF32                  bool   `toml:"use_tf32" resume:"free" doc:"float32 products with 10 bits of mantissa on tensor cores"`
+	PreferNHWC               bool   `toml:"prefer_nhwc" resume:"free" doc:"convolutions in channels-last layout, with transpositions around them"`
+	EnableCudaGraph          bool   `toml:"enable_cuda_graph" resume:"free" doc:"record the training step once and replay it, where all of it runs on the GPU"`
 }
 
 // Default returns the settings of a run with no flag: the fashion-mnist preset.

@@ -38,6 +38,18 @@ func configApplyKey(c *Config, table reflect.Value, name, key string, value any)
 	if name == "model" && key == "unet" {
 		return configApplyUNet(c.Model.UNet, value)
 	}
+	if inner, ok := configField(reflect.ValueOf(c).Elem(), name+"."+key); ok {
+		keys, isTable := value.(map[string]any)
+		if !isTable {
+			return fmt.Errorf("[%s] %s = %s: want a table [%s.%s]", name, key, configValue(value), name, key)
+		}
+		for _, k := range slices.Sorted(maps.Keys(keys)) {
+			if err := configApplyKey(c, inner.value, name+"."+key, k, keys[k]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
 	field, ok := configField(table, key)
 	if !ok {
 		return fmt.Errorf("[%s] unknown key %s: did you mean %s?", name, key, configNearestKey(name, key))

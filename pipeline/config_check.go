@@ -45,6 +45,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("[scheduler] rescale_betas_zero_snr = true, but [train] prediction_type = \"epsilon\", which says nothing of the image in pure noise: want \"v_prediction\" or \"sample\"")
 	case c.Sample.GuidanceScale > 1 && train.ConditioningDropout == 0 && c.Model.Path == "":
 		return fmt.Errorf("[sample] guidance_scale = %v, but [train] conditioning_dropout = 0: a new model then has no unconditional half; want guidance_scale = 1, or some dropout", c.Sample.GuidanceScale)
+	case train.MixedPrecision == "bf16" && c.Runtime.Provider == "cpu":
+		return fmt.Errorf("[train] mixed_precision = \"bf16\", but [runtime] provider = \"cpu\": %s", noBFloat16)
 	case c.Sample.Steps > scheduler.NumTrainTimesteps:
 		return fmt.Errorf("[sample] steps = %d, but [scheduler] num_train_timesteps = %d: want at most as many", c.Sample.Steps, scheduler.NumTrainTimesteps)
 	case c.LR.Schedule == "constant" && c.LR.WarmupSteps > 0:
@@ -172,6 +174,32 @@ func (c Config) Text() string {
 		}
 	}
 	return b.String()
+}
+
+// MarshalJSON gives the tables and keys of Text.
+func (c Config) MarshalJSON() ([]byte, error) {
+	all := map[string]any{}
+	table := func(name string) map[string]any {
+		at := all
+		for part := range strings.SplitSeq(name, ".") {
+			if at[part] == nil {
+				at[part] = map[string]any{}
+			}
+			at = at[part].(map[string]any)
+		}
+		return at
+	}
+	err := c.eachKey(func(name string, tags reflect.StructField, v reflect.Value) error {
+		table(name)[tags.Tag.Get("toml")] = v.Interface()
+		return nil
+	})
+	if err == nil && c.Model.UNet != nil {
+		table("model")["unet"] = c.Model.UNet
+	}
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(all)
 }
 
 // Save writes Text to path: whole, or not at all.

@@ -47,17 +47,18 @@ func TestConfigFile(t *testing.T) {
 // change of the surface, and made on purpose.
 const configFrozenKeys = `
 model: path init unet
-data: source resolution channels crop crop_size flip filter pad workers prefetch bad_records bad_limit num_classes exif_transpose image_key label_key captions caption_key caption_template class_names
+data: source resolution channels crop crop_size flip filter pad workers prefetch window cache_dir cache_gib bad_records bad_limit num_classes exif_transpose image_key label_key captions caption_key caption_template class_names
 noise: pairing pool_size cost cost_dtype per_class knn_k knn_score center whiten statistics_examples knn_k_end anneal_steps flip scale
 scheduler: num_train_timesteps beta_start beta_end beta_schedule rescale_betas_zero_snr clip_sample clip_sample_range timestep_spacing steps_offset set_alpha_to_one variance_type
-train: batch_size micro_batch max_steps* seed prediction_type snr_gamma noise_offset input_perturbation conditioning_dropout max_grad_norm max_bad_steps gradient_checkpointing parameters
+train: batch_size micro_batch max_steps* seed prediction_type snr_gamma noise_offset input_perturbation conditioning_dropout max_grad_norm max_bad_steps mixed_precision gradient_checkpointing parameters
 optimizer: name beta1 beta2 eps weight_decay
 lr: schedule learning_rate warmup_steps num_cycles power
 ema: enabled decay
 checkpoint: every_steps* keep*
 sample: every_steps* steps sampler eta per_class prompts guidance_scale
 log: tensorboard
-runtime: provider* device_id* threads* library*
+runtime: provider* device_id* threads* library* deterministic*
+runtime.cuda: gpu_mem_limit* arena_extend_strategy* cudnn_conv_algo_search* cudnn_conv_use_max_workspace* do_copy_in_default_stream* use_tf32* prefer_nhwc* enable_cuda_graph*
 `
 
 // TestConfigFrozenKeys also holds which keys may change on resume (*), and that
@@ -273,7 +274,10 @@ func TestConfigSameRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]bool{"[train] max_steps": true, "[checkpoint] every_steps": true, "[checkpoint] keep": true, "[sample] every_steps": true,
-		"[runtime] provider": true, "[runtime] device_id": true, "[runtime] threads": true, "[runtime] library": true}
+		"[runtime] provider": true, "[runtime] device_id": true, "[runtime] threads": true, "[runtime] library": true, "[runtime] deterministic": true}
+	for i := range reflect.TypeFor[ConfigCUDA]().NumField() {
+		want["[runtime.cuda] "+reflect.TypeFor[ConfigCUDA]().Field(i).Tag.Get("toml")] = true
+	}
 	if !reflect.DeepEqual(free, want) {
 		t.Errorf("free to change: %v", free)
 	}

@@ -49,7 +49,7 @@ func Differentiate(o DifferentiateOptions) error {
 	if err != nil {
 		return err
 	}
-	im, err := f.Import(importer.Options{Dims: o.Dims, Param: o.param})
+	im, err := f.Import(importer.Options{Dims: o.Dims, Param: o.param, InputParam: o.inputParam})
 	if err != nil {
 		return err
 	}
@@ -79,11 +79,17 @@ func Differentiate(o DifferentiateOptions) error {
 }
 
 // param says which tensors of the file are parameters: the usual ones, and those
-// that a pattern names in so many letters. An input without a value is one where
-// a pattern names it that is not stars alone.
+// that a pattern names in so many letters.
 func (o DifferentiateOptions) param(name string, usual bool) bool {
-	return usual || slices.ContainsFunc(o.Wrt, func(glob string) bool {
-		return glob == name || strings.Trim(glob, "*?") != "" && strings.ContainsAny(glob, "*?[") && strings.ContainsAny(name, "./:") && matchKey(glob, name)
+	return usual || slices.Contains(o.Wrt, name)
+}
+
+// inputParam says which inputs without a value are weights: those that a pattern
+// names that is not stars alone, and that have a key of a state dict (a dot), or
+// that it names in so many letters.
+func (o DifferentiateOptions) inputParam(name string) bool {
+	return slices.ContainsFunc(o.Wrt, func(glob string) bool {
+		return glob == name || strings.Trim(glob, "*?") != "" && strings.Contains(name, ".") && matchKey(glob, name)
 	})
 }
 

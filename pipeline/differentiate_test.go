@@ -12,8 +12,8 @@ import (
 
 	"immiscible/models/engine"
 	"immiscible/models/engine/enginetest"
+	"immiscible/models/graph"
 	"immiscible/models/onnx"
-	"immiscible/models/safetensors"
 )
 
 // unzipped writes an archive's files into a folder for a test.
@@ -372,18 +372,48 @@ func TestDifferentiateErrors(t *testing.T) {
 	}
 }
 
-// A parameter that the first output does not depend on is not trained, and said.
-func TestDifferentiateUnreached(t *testing.T) {
-	dir, out := unzipped(t, exportsZip), filepath.Join(t.TempDir(), "out")
-	var said strings.Builder
-	err := Differentiate(DifferentiateOptions{File: filepath.Join(dir, "dit/dynamo/model.onnx"), Out: out, Loss: "mse", Wrt: []string{"*"}, Messages: &said})
+// A parameter that the first output does not depend on is not trained, and said;
+// running statistics are no parameters, whatever a pattern names.
+func TestDifferentiateUntrained(t *testing.T) {
+	g, err := graph.Build("two", func(b *graph.Builder) {
+		x := b.Input("x", graph.Float32, 2)
+		b.Output("y", b.Mul(x, b.Input("p", graph.Float32, 2)))
+		b.Output("z", b.Mul(x, b.Input("q", graph.Float32, 2)))
+	})
 	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := g.Model()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Graph.Input = m.Graph.Input[:1]
+	for _, name := range []string{"p", "q"} {
+		m.Graph.Initializer = append(m.Graph.Initializer, onnx.NewTensor(name, onnx.TensorProto_FLOAT, []int64{2}, make([]byte, 8)))
+	}
+	file, out := filepath.Join(t.TempDir(), "two.onnx"), filepath.Join(t.TempDir(), "out")
+	if err := onnx.Save(file, m); err != nil {
+		t.Fatal(err)
+	}
+	var said strings.Builder
+	if err := Differentiate(DifferentiateOptions{File: file, Out: out, Loss: "mse", Wrt: []string{"*"}, Messages: &said}); err != nil {
 		t.Fatal(err)
 	}
 	checkManifest(t, out)
-	weights, err := safetensors.Open(filepath.Join(out, "model.safetensors"))
-	if err != nil {
+	if !strings.Contains(said.String(), "no gradient reaches q: it is not trained") || strings.Contains(said.String(), "reaches p") {
+		t.Errorf("said %q", said.String())
+	}
+
+	dir, out := unzipped(t, exportsZip), filepath.Join(t.TempDir(), "out")
+	o := DifferentiateOptions{File: filepath.Join(dir, "resnet/torchscript/model.onnx"), Out: out, Loss: "cross-entropy", Wrt: []string{"*normalization*"},
+		Dims: map[string]int{"batch": 1}, Messages: io.Discard}
+	if err := Differentiate(o); err != nil {
 		t.Fatal(err)
 	}
-	weights.Close()
+	checkManifest(t, out)
+	for _, tensor := range openTensors(t, filepath.Join(out, "model.safetensors")).file.Tensors {
+		if strings.Contains(tensor.Name, "running_") {
+			t.Errorf("%s is a parameter", tensor.Name)
+		}
+	}
 }

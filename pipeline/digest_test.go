@@ -8,9 +8,11 @@ import (
 	"os"
 	"testing"
 
+	"immiscible/models/graph"
 	"immiscible/models/onnx"
 	"immiscible/models/unet"
 	"immiscible/pipeline/diffusion"
+	"immiscible/pipeline/optim"
 )
 
 var updateDigests = flag.Bool("update-digests", false, "write testdata/digests.json anew: say why in the commit")
@@ -31,22 +33,13 @@ func TestArtifactDigests(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for name, model := range map[string]func() (*onnx.ModelProto, error){"portable": g.Model, "native": g.NativeModel} {
-			m, err := model()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := onnx.Check(m); err != nil {
-				t.Errorf("%s, %s: %v", p.Name, name, err)
-			}
-			raw, err := onnx.Marshal(m)
-			if err != nil {
-				t.Fatal(err)
-			}
-			sum := sha256.Sum256(raw)
-			got[p.Name+" "+name] = hex.EncodeToString(sum[:])
-		}
+		digests(t, p.Name, g, got)
 	}
+	optimizer, err := optim.AdamWGraph(1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	digests(t, "optimizer", optimizer, got)
 	if *updateDigests {
 		text, err := json.MarshalIndent(got, "", "  ")
 		if err == nil {
@@ -66,7 +59,7 @@ func TestArtifactDigests(t *testing.T) {
 	}
 	for name, digest := range got {
 		if want[name] != digest {
-			t.Errorf("%s training graph: digest %s, want %s: if it was to move, -update-digests and say why", name, digest, want[name])
+			t.Errorf("%s graph: digest %s, want %s: if it was to move, -update-digests and say why", name, digest, want[name])
 		}
 	}
 	if len(want) != len(got) {
@@ -97,4 +90,23 @@ func digestSubject(t *testing.T, c Config) (*subject, GraphOptions) {
 	o := s.graph(c)
 	o.Height, o.Width = c.Data.Resolution/8, c.Data.Resolution/8
 	return s, o
+}
+
+// digests adds those of a graph's two models to got.
+func digests(t *testing.T, name string, g *graph.Graph, got map[string]string) {
+	for kind, model := range map[string]func() (*onnx.ModelProto, error){"portable": g.Model, "native": g.NativeModel} {
+		m, err := model()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := onnx.Check(m); err != nil {
+			t.Errorf("%s, %s: %v", name, kind, err)
+		}
+		raw, err := onnx.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum := sha256.Sum256(raw)
+		got[name+" "+kind] = hex.EncodeToString(sum[:])
+	}
 }

@@ -55,7 +55,7 @@ type Evaluation struct {
 	Seed       *uint64  `json:"seed,omitempty"`
 	Normalized bool     `json:"normalized,omitempty"`
 
-	Generated EvaluatedSet      `json:"generated"`
+	Generated *EvaluatedSet     `json:"generated,omitempty"` // none where a set's statistics were written
 	Reference EvaluatedSet      `json:"reference"`
 	Features  *EvaluatedFeature `json:"features,omitempty"` // where images were turned into features
 	Dim       int               `json:"dim"`
@@ -120,7 +120,7 @@ func Evaluate(ctx context.Context, o EvaluateOptions) (*Evaluation, error) {
 			return nil, err
 		}
 	}
-	e := &Evaluation{Metric: o.Metric, Generated: generated.set, Reference: reference.set, Normalized: o.Normalize, Features: r.network()}
+	e := &Evaluation{Metric: o.Metric, Generated: &generated.set, Reference: reference.set, Normalized: o.Normalize, Features: r.network()}
 	if err := e.compute(o, generated, reference); err != nil {
 		return nil, fmt.Errorf("%s, %s: %w", o.Generated, o.Reference, err)
 	}
@@ -181,5 +181,5 @@ func Statistics(ctx context.Context, o EvaluateOptions, out string) (*Evaluation
 	if err != nil {
 		return nil, fmt.Errorf("-out %s: %w", out, err)
 	}
-	return &Evaluation{Metric: "stats", Reference: s.set, Generated: s.set, Features: r.network(), Dim: d, Seconds: time.Since(start).Seconds()}, nil
+	return &Evaluation{Metric: "stats", Reference: s.set, Features: r.network(), Dim: d, Seconds: time.Since(start).Seconds()}, nil
 }

@@ -30,14 +30,13 @@ type featureSet struct {
 	features *metrics.Features
 }
 
-// featureReader reads sets. The network is opened at the first set of images.
+// featureReader reads sets. The network is loaded at the first set of images.
 type featureReader struct {
 	options EvaluateOptions
 	moments bool // gather moments, and keep no rows
 
 	engine *engine.Engine
 	net    *extractor.Extractor
-	side   int
 }
 
 func (r *featureReader) close() {
@@ -276,11 +275,8 @@ func (r *featureReader) dataset(ctx context.Context, s *featureSet, o datasets.O
 			return err
 		}
 	}
-	if r.side == 0 {
-		r.side = data.Resolution()
-		if err := r.net.Start(r.engine, r.side); err != nil {
-			return err
-		}
+	if err := r.net.Start(r.engine, data.Resolution()); err != nil {
+		return err
 	}
 	const batch = 64
 	loader := data.Loader(0, batch)
@@ -331,14 +327,11 @@ func pixelDigest(pixels []float32) string {
 	return string(sum[:])
 }
 
-// source says how images are read: at the size that the network, or the set
-// before it, has.
+// source says how images are read: at the size that the first of them has, or
+// that the classifier wants.
 func (r *featureReader) source(ctx context.Context, name string) (datasets.Options, error) {
 	o := datasets.Options{Sources: []string{name}, Channels: r.net.Channels, Resolution: r.options.Resolution}
 	if r.options.Features.Model != fashion.Name {
-		if r.side > 0 {
-			o.Resolution = r.side
-		}
 		return o, nil
 	}
 	// Images of 28 pixels, or of any other size, get the classifier's border.

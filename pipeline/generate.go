@@ -70,7 +70,7 @@ func (g *Generator) evaluator(kind evaluatorKind) (*evaluator, error) {
 		return nil, err
 	}
 	e := &evaluator{}
-	if e.session, err = newSession(g.engine, eval, "eval"); err != nil {
+	if e.session, err = newSession(g.engine, eval, engine.SessionOptions{Name: "eval"}); err != nil {
 		return nil, err
 	}
 	if err := e.bind(g, eval); err != nil {
@@ -274,7 +274,8 @@ func (e *evaluator) run(ctx context.Context, batch []float32, inputScale, t floa
 	if err := e.session.Run(ctx); err != nil {
 		return nil, err
 	}
-	return e.output.GetFloat32(), nil
+	images := make([]float32, e.output.Len())
+	return images, e.output.ReadFloat32(images)
 }
 
 func (e *evaluator) setTimestep(t float64) error {

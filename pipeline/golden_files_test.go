@@ -19,8 +19,8 @@ const goldenModels = "../models/unet/testdata"
 // forEachGolden runs f on every model in testdata.
 func forEachGolden(t *testing.T, f func(t *testing.T, g golden)) {
 	folders, err := os.ReadDir(goldenModels)
-	if err != nil || len(folders) < 7 {
-		t.Fatalf("%d models in %s (%v), want 7: run tools/golden/unet.py", len(folders), goldenModels, err)
+	if err != nil || len(folders) < 13 {
+		t.Fatalf("%d models in %s (%v), want 13: run tools/golden/unet.py and unet_condition.py", len(folders), goldenModels, err)
 	}
 	for _, folder := range folders {
 		t.Run(folder.Name(), func(t *testing.T) { f(t, openGolden(t, folder.Name())) })

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"immiscible/pipeline/runlog"
 )
@@ -13,11 +14,13 @@ import (
 type imageWriter struct {
 	job      *imageJob
 	manifest *os.File
-	bar      *runlog.Bar
 	batches  chan finishedImages
 	done     chan struct{} // closed when nothing is written any more
 	err      error         // to be read after done
-	written  int           // to be read after done
+
+	mu      sync.Mutex // of what both sides touch
+	bar     *runlog.Bar
+	written int
 }
 
 // finishedImages are pixels [n, C, H, W] in [−1, 1].
@@ -55,6 +58,13 @@ func (w *imageWriter) put(records []ImageRecord, pixels []float32) error {
 	}
 }
 
+// progress shows how far the batch in progress is.
+func (w *imageWriter) progress(step, steps int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.bar.Set(w.written, fmt.Sprintf("step %d/%d", step, steps))
+}
+
 // close waits until all that was handed over is written.
 func (w *imageWriter) close() error {
 	close(w.batches)
@@ -80,8 +90,12 @@ func (w *imageWriter) write(b finishedImages) error {
 		if _, err := w.manifest.WriteString(r.line() + "\n"); err != nil {
 			return fmt.Errorf("manifest.jsonl: %w", err)
 		}
+		w.mu.Lock()
 		w.written++
+		w.mu.Unlock()
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.bar.Set(w.written, "")
 	return nil
 }

@@ -211,7 +211,7 @@ func (a *Autoencoder) session(shape vaeShape) (*vaeSession, error) {
 	if err != nil {
 		return nil, err
 	}
-	session, err := newSession(a.engine, g, g.Name)
+	session, err := newSession(a.engine, g, engine.SessionOptions{Name: g.Name})
 	if err != nil {
 		return nil, err
 	}

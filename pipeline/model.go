@@ -18,6 +18,8 @@ type subject struct {
 	unet     unet.Net
 	schedule *diffusion.Schedule
 	source   *models.Model // nil: a new model from [model.unet]
+
+	classNames []string // of the data, where captions are made of them
 }
 
 // openSubject resolves [model], [scheduler] and prediction_type.
@@ -33,7 +35,7 @@ func openSubject(c Config) (*subject, error) {
 			return nil, err
 		}
 	} else {
-		m, err := models.Open(c.Model.Path, "unet")
+		m, err := openSource(c.Model.Path)
 		if err != nil {
 			return nil, err
 		}
@@ -67,6 +69,18 @@ func openSubject(c Config) (*subject, error) {
 		return nil, err
 	}
 	return &s, nil
+}
+
+// warnings says where the noise schedule comes from, where that may surprise.
+func (s *subject) warnings(c Config) []string {
+	switch {
+	case s.source == nil:
+	case s.source.Scheduler == "":
+		return []string{s.source.Dir + " has no scheduler_config.json: the noise schedule is that of [scheduler]"}
+	case c.Scheduler != presetBase().Scheduler:
+		return []string{s.source.Scheduler + " is the noise schedule, and the settings of [scheduler] are not used"}
+	}
+	return nil
 }
 
 // latent reports whether the model sees a VAE's latents.
@@ -104,6 +118,8 @@ func (s *subject) check(c Config) error {
 		return fmt.Errorf("the VAE has in_channels %d, [data] channels is %d: want the same", s.source.VAE.InChannels, c.Data.Channels)
 	case s.latent() && c.Data.Resolution%s.source.VAE.Factor() != 0:
 		return fmt.Errorf("[data] resolution is %d, and a latent of the VAE stands for %d pixels: want a multiple", c.Data.Resolution, s.source.VAE.Factor())
+	case !s.latent() && s.text() && in != c.Data.Channels:
+		return fmt.Errorf("the U-Net has in_channels %d, [data] channels is %d, and %s has no VAE between them: copy the pipeline's vae folder there, and name it in model_index.json", in, c.Data.Channels, s.source.Dir)
 	case !s.latent() && in != c.Data.Channels:
 		return fmt.Errorf("the model has in_channels %d, [data] channels is %d: want the same", in, c.Data.Channels)
 	case s.latent() && in != s.source.VAE.LatentChannels:

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"immiscible/assign"
+	"immiscible/pipeline/runlog"
 )
 
 // noiseLawFile holds in a run's folder what the pairing did to the noise.
@@ -21,18 +22,18 @@ type NoiseLaw struct {
 	N   int `json:"n"` // draws that were measured
 	Dim int `json:"dim"`
 	noiseFigures
-	ClassChance   *float64     `json:"class_chance"` // share of the commonest class
-	StandardError noiseFigures `json:"standard_error"`
+	ClassChance   *runlog.Number `json:"class_chance"` // share of the commonest class
+	StandardError noiseFigures   `json:"standard_error"`
 }
 
 type noiseFigures struct {
-	DistanceAfter     float64   `json:"distance_after"`      // mean |x − n|
-	NoiseSecondMoment float64   `json:"noise_second_moment"` // E|n|²/D; Gaussian: 1
-	AlongX            float64   `json:"along_x"`             // E n·x̂
-	AlongResidual     float64   `json:"along_residual"`      // the same for x less the mean of its class
-	MeanShift         float64   `json:"mean_shift"`          // |E n|²; Gaussian: 0
-	LeadingVariance   []float64 `json:"leading_variance"`    // along the images' leading principal directions; Gaussian: 1
-	ClassProbe        *float64  `json:"class_probe"`         // share of classes read from the noise; null without labels
+	DistanceAfter     runlog.Number   `json:"distance_after"`      // mean |x − n|
+	NoiseSecondMoment runlog.Number   `json:"noise_second_moment"` // E|n|²/D; Gaussian: 1
+	AlongX            runlog.Number   `json:"along_x"`             // E n·x̂
+	AlongResidual     runlog.Number   `json:"along_residual"`      // the same for x less the mean of its class
+	MeanShift         runlog.Number   `json:"mean_shift"`          // |E n|²; Gaussian: 0
+	LeadingVariance   []runlog.Number `json:"leading_variance"`    // along the images' leading principal directions; Gaussian: 1
+	ClassProbe        *runlog.Number  `json:"class_probe"`         // share of classes read from the noise; null without labels
 }
 
 // lawWatch collects a run's first images and their noise and measures them
@@ -47,11 +48,12 @@ type lawWatch struct {
 	law           *NoiseLaw
 }
 
-// Draws that are measured: enough for a standard error of 1–2 %, and no more
-// memory than this.
+// Draws that are measured, and at most how many bytes of them: a run's first
+// steps, so that its memory is flat afterwards.
 const (
-	lawDraws = 4096
-	lawBytes = 256 << 20
+	lawLeast = 32 // of fewer nothing can be said
+	lawDraws = 1024
+	lawBytes = 64 << 20
 )
 
 // watchLaw is nil where the run has been measured already.
@@ -72,7 +74,7 @@ func (w *lawWatch) add(p *pool) {
 	if w == nil || w.done != nil {
 		return
 	}
-	most := max(2, min(lawDraws, lawBytes/(8*p.dim)))
+	most := max(lawLeast, min(lawDraws, lawBytes/(8*p.dim)))
 	n := min(p.n, most-w.n)
 	w.images, w.noise = append(w.images, p.images[:n*p.dim]...), append(w.noise, p.noise[:n*p.dim]...)
 	w.labels = append(w.labels, p.labels[:n]...)
@@ -89,7 +91,7 @@ func (w *lawWatch) start() {
 // finish waits for the figures, and makes them of what there is where the run
 // was too short. It returns a line for the user.
 func (w *lawWatch) finish() (string, error) {
-	if w == nil || w.n < 2 {
+	if w == nil || w.n < lawLeast {
 		return "", nil
 	}
 	if w.done == nil {
@@ -126,18 +128,21 @@ func (w *lawWatch) measure() error {
 	}
 	w.images, w.noise = nil, nil
 	l := &NoiseLaw{N: w.n, Dim: w.dim}
-	figure := func(e assign.Estimate, value, deviation *float64) { *value, *deviation = e.Value, e.Error }
+	figure := func(e assign.Estimate, value, deviation *runlog.Number) {
+		*value, *deviation = runlog.Number(e.Value), runlog.Number(e.Error)
+	}
 	figure(m.Distance, &l.DistanceAfter, &l.StandardError.DistanceAfter)
 	figure(m.SecondMoment, &l.NoiseSecondMoment, &l.StandardError.NoiseSecondMoment)
 	figure(m.AlongX, &l.AlongX, &l.StandardError.AlongX)
 	figure(m.AlongResidual, &l.AlongResidual, &l.StandardError.AlongResidual)
 	figure(m.MeanShift, &l.MeanShift, &l.StandardError.MeanShift)
 	for _, v := range m.LeadingVariance {
-		l.LeadingVariance = append(l.LeadingVariance, v.Value)
-		l.StandardError.LeadingVariance = append(l.StandardError.LeadingVariance, v.Error)
+		l.LeadingVariance = append(l.LeadingVariance, runlog.Number(v.Value))
+		l.StandardError.LeadingVariance = append(l.StandardError.LeadingVariance, runlog.Number(v.Error))
 	}
 	if labels != nil {
-		l.ClassProbe, l.StandardError.ClassProbe, l.ClassChance = &m.ClassProbe.Value, &m.ClassProbe.Error, &m.Chance
+		probe, deviation, chance := runlog.Number(m.ClassProbe.Value), runlog.Number(m.ClassProbe.Error), runlog.Number(m.Chance)
+		l.ClassProbe, l.StandardError.ClassProbe, l.ClassChance = &probe, &deviation, &chance
 	}
 	w.law = l
 	text, err := json.MarshalIndent(l, "", "  ")

@@ -83,7 +83,7 @@ func presetBase() Config {
 	return Config{
 		Model: ConfigModel{Init: "pretrained", UNet: unet},
 		Data: ConfigData{
-			Crop: "center", Filter: "bilinear", Workers: 2, Prefetch: 4,
+			Crop: "center", Filter: "bilinear", Workers: 2, Prefetch: 4, CacheGiB: 16,
 			BadRecords: "skip", BadLimit: 100, Captions: "none", CaptionTemplate: "{class}",
 		},
 		Noise: ConfigNoise{
@@ -96,7 +96,7 @@ func presetBase() Config {
 			VarianceType: "fixed_small",
 		},
 		Train: ConfigTrain{
-			PredictionType: "epsilon", MaxGradNorm: 1, MaxBadSteps: 10, Parameters: []string{"*"},
+			PredictionType: "epsilon", MaxGradNorm: 1, MaxBadSteps: 10, MixedPrecision: "no", Parameters: []string{"*"},
 		},
 		Optimizer:  ConfigOptimizer{Name: "adamw", Beta1: 0.9, Beta2: 0.999, Eps: 1e-8},
 		LR:         ConfigLR{Schedule: "constant_with_warmup", NumCycles: 1, Power: 1},
@@ -105,6 +105,8 @@ func presetBase() Config {
 		Sample:     ConfigSample{Steps: 50, Sampler: "ddim", PerClass: 8, Prompts: []string{}, GuidanceScale: 1},
 		Log:        ConfigLog{TensorBoard: true},
 		Runtime:    ConfigRuntime{Provider: "auto"},
+		CUDA: ConfigCUDA{ArenaExtendStrategy: "kSameAsRequested", CudnnConvAlgoSearch: "EXHAUSTIVE", CudnnConvUseMaxWorkspace: true,
+			DoCopyInDefaultStream: true, UseTF32: true},
 	}
 }
 

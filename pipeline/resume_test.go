@@ -177,3 +177,19 @@ func TestStoppedInASample(t *testing.T) {
 	train(t, out, sets)
 	sameRun(t, want, out, 4)
 }
+
+// Two processes cannot train in one folder: the second would sweep what the
+// first is writing.
+func TestFolderIsHeld(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "run")
+	release, err := holdFolder(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sets := tinySets(plainSource(t), "train.max_steps=2")
+	if err := tryTrain(t.Context(), t, out, sets); err == nil || !strings.Contains(err.Error(), "another process trains in it") {
+		t.Errorf("got %v", err)
+	}
+	release()
+	train(t, out, sets)
+}

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 
+	"golang.org/x/sys/unix"
+
 	"immiscible/datasets"
 	"immiscible/datasets/rng"
 	"immiscible/pipeline/checkpoint"
@@ -83,6 +85,24 @@ func findRun(c Config, o TrainOptions) (runStart, error) {
 	return from, nil
 }
 
+// holdFolder keeps other processes from training in a run's folder until release
+// is called, or this process ends in any way.
+func holdFolder(out string) (release func(), err error) {
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return nil, fmt.Errorf("-out %s: %w: name a folder that can be written", out, err)
+	}
+	f, err := os.OpenFile(filepath.Join(out, ".lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("-out %s: %w: name a folder that can be written", out, err)
+	}
+	// A file system without locks gives none.
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
+		f.Close()
+		return nil, fmt.Errorf("-out %s: another process trains in it: wait until it ends, or name another folder", out)
+	}
+	return func() { f.Close() }, nil
+}
+
 // sameFolder reports whether two paths lead to one folder.
 func sameFolder(a, b string) bool {
 	x, errA := os.Stat(a)
@@ -130,6 +150,14 @@ func samplePath(out string, step int) string {
 // sampleCount is the number of images in a sample grid: a row a class or prompt,
 // or a square.
 func (c Config) sampleCount() int { return c.sampleRows() * c.Sample.PerClass }
+
+// gridBatch is the number of a sample grid's images that are made at once.
+func (c Config) gridBatch(s *subject) int {
+	if s.latent() { // sizes for which a grid's worth is not in memory at once
+		return min(c.sampleCount(), max(2, c.Train.MicroBatch))
+	}
+	return c.sampleCount()
+}
 
 func (c Config) sampleRows() int {
 	switch {

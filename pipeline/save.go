@@ -5,7 +5,9 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
+	"immiscible/datasets"
 	"immiscible/models/engine"
 	"immiscible/models/safetensors"
 	"immiscible/models/unet"
@@ -22,6 +24,10 @@ const (
 	// imageScaleKey stands there too where images were multiplied by [noise]
 	// scale: what the model generates is divided by it.
 	imageScaleKey = "image_scale"
+	// captionTemplateKey stands there where captions were made of class names, which
+	// are in classNamesFile beside the model's parts, a class a line.
+	captionTemplateKey = "caption_template"
+	classNamesFile     = "class_names.txt"
 )
 
 // weightsMetadata is what a run says of itself in its weights files.
@@ -29,6 +35,9 @@ func (c Config) weightsMetadata() map[string]string {
 	about := map[string]string{"format": "pt", numClassesKey: strconv.Itoa(c.Data.NumClasses)}
 	if c.Noise.Scale != 1 {
 		about[imageScaleKey] = strconv.FormatFloat(c.Noise.Scale, 'g', -1, 64)
+	}
+	if c.Data.Captions == datasets.CaptionsClass {
+		about[captionTemplateKey] = c.Data.CaptionTemplate
 	}
 	return about
 }
@@ -55,6 +64,11 @@ func writeCheckpoint(out string, at checkpoint.State, s *State, sub *subject, c 
 		}
 		if c.EMA.Enabled {
 			if err := writeModel(filepath.Join(dir, "unet_ema"), sub.unet, s, s.EMA, about); err != nil {
+				return err
+			}
+		}
+		if c.Data.Captions == datasets.CaptionsClass {
+			if err := os.WriteFile(filepath.Join(dir, classNamesFile), []byte(strings.Join(sub.classNames, "\n")+"\n"), 0o644); err != nil {
 				return err
 			}
 		}

@@ -41,7 +41,7 @@ func openSDImages(t *testing.T) sdImages {
 
 // sdOptions are the options of GenerateImages for sdTiny.
 func sdOptions(out string) ImagesOptions {
-	return ImagesOptions{Model: sdTiny, Out: out, PerClass: 1, Steps: 10, Guidance: math.NaN(), Weights: "ema", Template: "{class}", Messages: io.Discard}
+	return ImagesOptions{Model: sdTiny, Out: out, PerClass: 1, Steps: 10, Guidance: math.NaN(), Weights: "ema", Messages: io.Discard}
 }
 
 // readPicture is a PNG's pixels, [C, H, W].
@@ -110,5 +110,27 @@ func TestGoldenStableDiffusion(t *testing.T) {
 			}
 			t.Logf("%d of %d pixels are off by 1", other, len(got))
 		})
+	}
+}
+
+// What a run on class names leaves generates classes with the names and the
+// template of the training, from the moving average.
+func TestTrainedClassesGenerate(t *testing.T) {
+	model := filepath.Join(train(t, "", sdSets(t, "train.max_steps=2")), "checkpoint-2")
+	o := sdOptions(filepath.Join(t.TempDir(), "images"))
+	o.Model, o.Steps, o.PerClass = model, 2, 6
+	if err := GenerateImages(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	have, order, err := readManifest(o.Out)
+	if err != nil || len(order) != 24 {
+		t.Fatalf("%d images (%v), want 6 of each of 4 classes", len(order), err)
+	}
+	prompts := map[string]int{}
+	for _, r := range have {
+		prompts[fmt.Sprintf("%d %s %s", *r.Class, *r.Prompt, r.Weights)]++
+	}
+	if prompts["0 a bag ema"] != 6 || prompts["3 a crane ema"] != 6 || prompts["1 a shoe ema"] == 0 || prompts["1 a shoe ema"]+prompts["1 a boot ema"] != 6 {
+		t.Errorf("prompts %v", prompts)
 	}
 }

@@ -117,6 +117,7 @@ func TestStableDiffusionErrors(t *testing.T) {
 		{"model.path=" + without("tokenizer"), "text_encoder or tokenizer is missing"},
 		{"model.path=" + without("tokenizer/merges.txt"), "merges.txt"},
 		{"model.path=" + without("unet/"+weightsFile), "no weights"},
+		{"model.path=" + without("vae"), "has no VAE between them: copy the pipeline's vae folder there"},
 		{"data.channels=1", "the VAE has in_channels 3, [data] channels is 1"},
 		{"data.resolution=17", "[data] resolution is 17, and a latent of the VAE stands for"},
 		{"train.prediction_type=v_prediction", `prediction_type is "epsilon"`},
@@ -128,6 +129,37 @@ func TestStableDiffusionErrors(t *testing.T) {
 		}
 		if _, err := os.Stat(out); err == nil {
 			t.Errorf("%s: the run's folder was made", row.set)
+		}
+	}
+}
+
+// A noise schedule that is not the one a reader of the settings or of the folder
+// expects is named.
+func TestScheduleWarnings(t *testing.T) {
+	bare := t.TempDir()
+	if err := os.CopyFS(bare, os.DirFS(sdTiny)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(bare, "scheduler")); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct{ set, want string }{
+		{"train.seed=0", ""},
+		{"model.path=" + bare, "has no scheduler_config.json: the noise schedule is that of [scheduler]"},
+		{"scheduler.beta_end=0.03", "the settings of [scheduler] are not used"},
+	} {
+		c, err := LoadConfig("", "", sdSets(t, row.set))
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := openSubject(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := strings.Join(s.warnings(c), "\n")
+		s.close()
+		if !strings.Contains(got, row.want) || (got == "") != (row.want == "") {
+			t.Errorf("%s: %q, want %q", row.set, got, row.want)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -21,6 +22,7 @@ type GraphSummary struct {
 	Folded     int            `json:"folded_nodes"` // of these, computed at import
 	Nodes      map[string]int `json:"nodes"`        // what is left, by operator
 	Patterns   map[string]int `json:"patterns"`     // recognised; counted among nodes as one
+	Assumed    map[string]int `json:"assumed"`      // symbolic dimensions that nobody gave a number to
 	Tensors    int            `json:"parameter_tensors"`
 	Parameters int            `json:"parameters"`            // elements
 	FLOPs      int64          `json:"forward_flops"`         // of convolutions and products
@@ -44,7 +46,20 @@ func OpenGraph(file string, dims map[string]int) (*graph.Graph, *GraphSummary, e
 	if err != nil {
 		return nil, nil, err
 	}
-	im, err := f.Import(importer.Options{Dims: dims})
+	all, assumed := maps.Clone(dims), map[string]int{}
+	if all == nil {
+		all = map[string]int{}
+	}
+	for _, d := range f.Symbolic() {
+		if _, ok := all[d.Name]; !ok {
+			assumed[d.Name] = usualSize(d)
+			all[d.Name] = assumed[d.Name]
+		}
+	}
+	im, err := f.Import(importer.Options{Dims: all})
+	if err != nil && len(assumed) > 0 {
+		return nil, nil, fmt.Errorf("%w (assumed dimensions %v: name others with -dim)", err, assumed)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -53,7 +68,7 @@ func OpenGraph(file string, dims map[string]int) (*graph.Graph, *GraphSummary, e
 		return nil, nil, err
 	}
 	s := &GraphSummary{File: file, Opset: f.Opset(), IRVersion: f.Model.GetIrVersion(), Producer: f.Model.GetProducerName(),
-		FileNodes: im.Nodes, Folded: im.Folded, Nodes: map[string]int{}, Patterns: patterns, NoGradient: map[string]int{},
+		FileNodes: im.Nodes, Folded: im.Folded, Nodes: map[string]int{}, Patterns: patterns, Assumed: assumed, NoGradient: map[string]int{},
 		Inputs: []GraphValue{}, Outputs: []GraphValue{}, Ungraded: []string{}}
 	describe := func(name string, v *graph.Value) GraphValue {
 		return GraphValue{name, v.DType.String(), append([]int{}, v.Shape...)}
@@ -99,6 +114,18 @@ func OpenGraph(file string, dims map[string]int) (*graph.Graph, *GraphSummary, e
 		s.TrainBytes = lowered.PeakBytes()
 	}
 	return forward, s, nil
+}
+
+// usualSize is a number to look at a model with: one image or sentence, of 64
+// latents by 64, or CLIP's 77 tokens.
+func usualSize(d importer.Dimension) int {
+	switch {
+	case d.Axis == 0:
+		return 1
+	case d.Rank == 4 && d.Axis >= 2:
+		return 64
+	}
+	return 77
 }
 
 // Operators lists the operators of a summary, the most frequent first.

@@ -9,7 +9,7 @@ import (
 )
 
 // source gives the examples of a data set as the model sees them: pixels in
-// [−1, 1], or latents that a VAE makes of those, × [noise] scale.
+// [−1, 1], or latents that a VAE makes of those or has made, × [noise] scale.
 type source struct {
 	config Config
 	data   *datasets.Dataset
@@ -57,12 +57,13 @@ func (r *reader) next(ctx context.Context) (b *datasets.Batch, images []float32,
 			return nil, nil, err
 		}
 		pixels := part.Pixels
-		part.Pixels = nil
 		if r.vae != nil {
-			if pixels, err = r.latents(ctx, part, pixels); err != nil {
+			if pixels, err = r.latents(ctx, part); err != nil {
 				return nil, nil, fmt.Errorf("encoding positions %d…%d: %w", part.Position, part.Position+int64(part.N)-1, err)
 			}
+			r.loader.Reuse(part)
 		}
+		part.Pixels = nil
 		if b == nil {
 			b, images = part, pixels
 			continue
@@ -75,12 +76,15 @@ func (r *reader) next(ctx context.Context) (b *datasets.Batch, images []float32,
 	return b, images, nil
 }
 
-// latents draws each image's latent from its posterior; the draw is a function
-// of (seed, position).
-func (r *reader) latents(ctx context.Context, b *datasets.Batch, pixels []float32) ([]float32, error) {
-	moments, err := r.vae.Encode(ctx, pixels)
-	if err != nil {
-		return nil, err
+// latents draws each image's latent from its posterior, which the encoder gives or a
+// latent cache has; the draw is a function of (seed, position).
+func (r *reader) latents(ctx context.Context, b *datasets.Batch) ([]float32, error) {
+	moments := b.Pixels
+	if r.data.Latents() == nil {
+		var err error
+		if moments, err = r.vae.Encode(ctx, b.Pixels); err != nil {
+			return nil, err
+		}
 	}
 	dim := r.dim()
 	draw := make([]float32, b.N*dim)

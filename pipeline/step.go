@@ -22,7 +22,7 @@ type Stepper struct {
 	training, norm, accumulate, optimizer *engine.Session
 	inputs                                map[string]*engine.Tensor
 	perSample, loss                       *engine.Tensor
-	sumOfSquares                          *engine.Tensor
+	sums                                  *engine.Tensor // sum_of_squares of each chunk
 	scalars                               map[string]*engine.Tensor
 }
 
@@ -37,7 +37,7 @@ func NewStepper(e *engine.Engine, g *graph.Graph, s *State) (*Stepper, error) {
 		}
 	}()
 	var err error
-	if t.training, err = newSession(e, g, "training"); err != nil {
+	if t.training, err = newSession(e, g, onDevice(e, engine.SessionOptions{Name: "training", FixedAddresses: true})); err != nil {
 		return nil, err
 	}
 	for _, v := range g.Inputs {
@@ -91,7 +91,7 @@ func NewStepper(e *engine.Engine, g *graph.Graph, s *State) (*Stepper, error) {
 		if err != nil {
 			return nil, err
 		}
-		if *flat.to, err = newSession(e, g, flat.name); err != nil {
+		if *flat.to, err = newSession(e, g, onDevice(e, engine.SessionOptions{Name: flat.name})); err != nil {
 			return nil, err
 		}
 		for _, v := range g.Inputs {
@@ -104,14 +104,9 @@ func NewStepper(e *engine.Engine, g *graph.Graph, s *State) (*Stepper, error) {
 				}
 			}
 		}
-		if flat.name == "grad_norm" {
-			if t.sumOfSquares, err = newTensor(e, g.Outputs[0].Value); err != nil {
-				return nil, err
-			}
-			if err := t.norm.Bind("sum_of_squares", t.sumOfSquares); err != nil {
-				return nil, err
-			}
-		}
+	}
+	if t.sums, err = e.NewTensor(engine.Float32, int64(s.Layout.Trained/s.Layout.Chunk)); err != nil {
+		return nil, err
 	}
 	ok = true
 	return t, nil
@@ -149,7 +144,12 @@ func (t *Stepper) Gradients(ctx context.Context, first bool) (loss float64, perS
 			return 0, nil, err
 		}
 	}
-	return float64(t.loss.GetFloat32()[0]), t.perSample.GetFloat32(), nil
+	var whole [1]float32
+	if err := t.loss.ReadFloat32(whole[:]); err != nil {
+		return 0, nil, err
+	}
+	perSample = make([]float32, t.perSample.Len())
+	return float64(whole[0]), perSample, t.perSample.ReadFloat32(perSample)
 }
 
 // gradients is the arena that holds the whole batch's gradients.
@@ -162,13 +162,28 @@ func (s *State) gradients() *engine.Arena {
 
 // Norm is the global L2 norm of the gradients, which are multiplied by
 // lossScale; it is not finite if any of them is not. Chunk sums are added in
-// float64 in the arena's order.
+// float64 in the arena's order. They are read together: one device
+// synchronisation, whatever the number of chunks.
 func (t *Stepper) Norm(ctx context.Context, lossScale float64) (float64, error) {
-	total := 0.0
-	err := t.eachChunk(ctx, t.norm, map[string]*engine.Arena{"grads": t.State.gradients()}, func() {
-		total += float64(t.sumOfSquares.GetFloat32()[0])
+	err := t.eachChunk(ctx, t.norm, map[string]*engine.Arena{"grads": t.State.gradients()}, func(chunk int) error {
+		sum, err := t.sums.Element(chunk)
+		if err != nil {
+			return err
+		}
+		return t.norm.Bind("sum_of_squares", sum)
 	})
-	return math.Sqrt(total) / lossScale, err
+	if err != nil {
+		return 0, err
+	}
+	sums := make([]float32, t.sums.Len())
+	if err := t.sums.ReadFloat32(sums); err != nil {
+		return 0, err
+	}
+	total := 0.0
+	for _, sum := range sums {
+		total += float64(sum)
+	}
+	return math.Sqrt(total) / lossScale, nil
 }
 
 // Update runs AdamW and the moving average in place. scalars are the optimizer
@@ -190,8 +205,9 @@ func (t *Stepper) Update(ctx context.Context, scalars map[string]float64) error 
 	}, nil)
 }
 
-// eachChunk runs a flat graph over the trained part of the arenas.
-func (t *Stepper) eachChunk(ctx context.Context, s *engine.Session, arenas map[string]*engine.Arena, after func()) error {
+// eachChunk runs a flat graph over the trained part of the arenas; bind, if set,
+// binds what else a chunk has.
+func (t *Stepper) eachChunk(ctx context.Context, s *engine.Session, arenas map[string]*engine.Arena, bind func(chunk int) error) error {
 	l := t.State.Layout
 	for at := 0; at < l.Trained; at += l.Chunk {
 		for name, arena := range arenas {
@@ -203,11 +219,13 @@ func (t *Stepper) eachChunk(ctx context.Context, s *engine.Session, arenas map[s
 				return err
 			}
 		}
+		if bind != nil {
+			if err := bind(at / l.Chunk); err != nil {
+				return err
+			}
+		}
 		if err := s.Run(ctx); err != nil {
 			return err
-		}
-		if after != nil {
-			after()
 		}
 	}
 	return nil
@@ -242,9 +260,9 @@ func (t *Stepper) FirstBad() (string, error) {
 
 // newSession loads a graph: on the CPU provider with our own kernels, elsewhere
 // in portable operators.
-func newSession(e *engine.Engine, g *graph.Graph, name string) (*engine.Session, error) {
+func newSession(e *engine.Engine, g *graph.Graph, o engine.SessionOptions) (*engine.Session, error) {
 	model := g.Model
-	if e.Provider == "cpu" {
+	if e.Provider == "cpu" && !g.Has(graph.Float16) { // the kernels are float32's; see runs in dryrun.go
 		model = g.NativeModel
 	}
 	m, err := model()
@@ -255,13 +273,22 @@ func newSession(e *engine.Engine, g *graph.Graph, name string) (*engine.Session,
 	if err != nil {
 		return nil, err
 	}
-	return e.NewSession(raw, engine.SessionOptions{Name: name, DisableCSE: g.Recomputes})
+	o.DisableCSE = g.Recomputes
+	return e.NewSession(raw, o)
+}
+
+// onDevice asks for the proof that no node of a training step is left to the
+// CPU. None is excepted by name: the graphs have static shapes, so that no node
+// computes one, which is all that ONNX Runtime keeps on the CPU by choice.
+func onDevice(e *engine.Engine, o engine.SessionOptions) engine.SessionOptions {
+	o.OnDevice = e.Provider != "cpu"
+	return o
 }
 
 // newTensor allocates device memory for a graph's input or output.
 func newTensor(e *engine.Engine, v *graph.Value) (*engine.Tensor, error) {
 	dtype := map[graph.DType]engine.DType{
-		graph.Float32: engine.Float32, graph.Int64: engine.Int64, graph.Bool: engine.Bool, graph.Float16: engine.Float16,
+		graph.Float32: engine.Float32, graph.Int64: engine.Int64, graph.Bool: engine.Bool, graph.Float16: engine.Float16, graph.BFloat16: engine.BFloat16,
 	}[v.DType]
 	shape := make([]int64, len(v.Shape))
 	for i, d := range v.Shape {

@@ -59,7 +59,7 @@ func (t *TextEncoder) open(e *engine.Engine, m *models.Model) (err error) {
 	if err := layout.load(m.TextWeights, t.params, clip.Key, nil); err != nil {
 		return err
 	}
-	if t.session, err = newSession(e, g, g.Name); err != nil {
+	if t.session, err = newSession(e, g, engine.SessionOptions{Name: g.Name}); err != nil {
 		return err
 	}
 	for _, p := range layout.Params {

@@ -182,6 +182,15 @@ func TestTextEncoderErrors(t *testing.T) {
 			t.Errorf("got %v, want %q", err, test.want)
 		}
 	}
+	foreign := textModel(t, elevenTokens)
+	vocab := `{"a": 0, "b</w>": 6, "ab</w>": 10, "c": 2, "d": 3, "cd": 11, "<|startoftext|>": 38, "<|endoftext|>": 40}`
+	if err := os.WriteFile(filepath.Join(foreign.Tokenizer, "vocab.json"), []byte(vocab), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	want := `the tokenizer has token 40 (caption "a"), and text_encoder/config.json has vocab_size 40: they belong to different models`
+	if err := open(foreign); err == nil || err.Error() != want {
+		t.Errorf("another model's tokenizer: got %v, want %s", err, want)
+	}
 	small := textModel(t, elevenTokens)
 	small.Text.VocabSize = 39
 	if err := open(small); err == nil || !strings.Contains(err.Error(), "[40 12], want [39 12]") {

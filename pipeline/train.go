@@ -12,7 +12,6 @@ import (
 	"immiscible/datasets"
 	"immiscible/models/engine"
 	"immiscible/pipeline/checkpoint"
-	"immiscible/pipeline/optim"
 	"immiscible/pipeline/runlog"
 )
 
@@ -32,6 +31,10 @@ type TrainOptions struct {
 // events and sample grids in o.Out. A cancelled context ends it after the step
 // in progress, with a checkpoint, and the context's cause as the error.
 func Train(ctx context.Context, c Config, o TrainOptions) error {
+	return explainMemory(c, runTraining(ctx, c, o))
+}
+
+func runTraining(ctx context.Context, c Config, o TrainOptions) error {
 	say := func(format string, args ...any) { fmt.Fprintf(o.Messages, format+"\n", args...) }
 
 	// Setting up: what is trained, on what, where.
@@ -49,16 +52,18 @@ func Train(ctx context.Context, c Config, o TrainOptions) error {
 		say("%s holds %d steps, and max_steps is %d: nothing to do", from.path, from.state.Step, c.Train.MaxSteps)
 		return nil
 	}
-	data, err := datasets.Open(ctx, c.dataOptions())
+	options := c.dataOptions()
+	options.Latents = true
+	data, err := datasets.Open(ctx, options)
 	if err != nil {
 		return err
 	}
+	s.classNames = data.ClassNames()
 	defer data.Close()
-	for _, line := range data.Warnings() {
+	for _, line := range append(s.warnings(c), data.Warnings()...) {
 		say("%s", line)
 	}
-	e, err := engine.Open(ctx, engine.Options{Library: c.Runtime.Library, Provider: c.Runtime.Provider,
-		DeviceID: c.Runtime.DeviceID, Threads: c.Runtime.Threads, Log: func(line string) { say("%s", line) }})
+	e, err := engine.Open(ctx, c.engineOptions(func(line string) { say("%s", line) }))
 	if err != nil {
 		return err
 	}
@@ -71,11 +76,19 @@ func Train(ctx context.Context, c Config, o TrainOptions) error {
 	if err := t.openParts(e); err != nil {
 		return err
 	}
+	if err := checkLatents(data.Latents(), t.vae); err != nil {
+		return err
+	}
 	if err := t.begin(from); err != nil {
 		return err
 	}
 	// Until here nothing was written: what is wrong with the settings, the model,
 	// the data or the library leaves the folder as it was.
+	release, err := holdFolder(o.Out)
+	if err != nil {
+		return err
+	}
+	defer release()
 	if err := from.prepare(c, o.Out); err != nil {
 		return err
 	}
@@ -190,7 +203,7 @@ func Train(ctx context.Context, c Config, o TrainOptions) error {
 		loss := 0.0
 		for done := 0; done < c.Train.BatchSize; done += c.Train.MicroBatch {
 			share := float64(c.Train.MicroBatch) / float64(c.Train.BatchSize)
-			if err := t.feed.fill(step, t.step, p, offset+done, c.Train.MicroBatch, share, 1); err != nil {
+			if err := t.feed.fill(step, t.step, p, offset+done, c.Train.MicroBatch, share, t.lossScale()); err != nil {
 				return stop(err)
 			}
 			part, _, err := t.step.Gradients(step, done == 0) // waits for the device
@@ -201,13 +214,16 @@ func Train(ctx context.Context, c Config, o TrainOptions) error {
 		}
 
 		// 3. Their norm, which decides whether the step counts.
-		norm, err := t.step.Norm(step, 1) // waits for the device
+		norm, err := t.step.Norm(step, t.lossScale()) // waits for the device
 		if err != nil {
 			return stop(err)
 		}
 		lr := t.lr.At(at.Updates + 1)
 		var hopeless error
-		if math.IsNaN(norm) || math.IsInf(norm, 0) {
+		finite := !math.IsNaN(norm) && !math.IsInf(norm, 0)
+		if !finite && t.overflow() {
+			record.Skipped = fmt.Sprintf("the gradient overflows float16 at loss scale %g, which is halved", t.lossScale())
+		} else if !finite {
 			bad, err := t.step.FirstBad()
 			if err != nil {
 				return stop(err)
@@ -225,6 +241,8 @@ func Train(ctx context.Context, c Config, o TrainOptions) error {
 				return err
 			}
 		}
+
+		record.LossScale = t.updateScale(&at, finite)
 
 		// 5. The log, then files.
 		at.Step++
@@ -280,135 +298,8 @@ func (c Config) dataOptions() datasets.Options {
 	return datasets.Options{
 		Sources: d.Source, Seed: uint64(c.Train.Seed), Channels: d.Channels, Resolution: d.Resolution, Pad: d.Pad,
 		Crop: d.Crop, CropSize: d.CropSize, Flip: d.Flip, Filter: d.Filter, NumClasses: d.NumClasses, Workers: d.Workers, Prefetch: d.Prefetch,
+		Window: d.Window, CacheDir: d.CacheDir, CacheBytes: int64(d.CacheGiB) << 30,
 		BadRecords: d.BadRecords, BadLimit: d.BadLimit, ExifTranspose: d.ExifTranspose,
 		ImageKey: d.ImageKey, LabelKey: d.LabelKey, Captions: d.Captions, CaptionKey: d.CaptionKey, CaptionTemplate: d.CaptionTemplate, ClassNames: d.ClassNames,
-	}
-}
-
-// trainer holds what the loop uses.
-type trainer struct {
-	config  Config
-	subject *subject
-	state   *State
-	step    *Stepper
-	feed    *feeder
-	lr      optim.LR
-	ema     optim.EMA
-	gen     *Generator
-	vae     *Autoencoder // nil where the model sees pixels
-}
-
-func newTrainer(e *engine.Engine, c Config, s *subject) (*trainer, error) {
-	options := s.graph(c)
-	g, err := TrainingGraph(s.unet, s.schedule, options)
-	if err != nil {
-		return nil, err
-	}
-	t := &trainer{config: c, subject: s, ema: optim.DefaultEMA(), lr: c.lr()}
-	t.ema.Decay = c.EMA.Decay
-	if err := t.lr.Validate(); err != nil {
-		return nil, err
-	}
-	weights, err := s.schedule.LossWeights(c.Train.SNRGamma)
-	if err != nil {
-		return nil, err
-	}
-	channels, _ := s.unet.Channels()
-	t.feed = &feeder{config: c, schedule: s.schedule, lossWeights: weights, conditioned: s.unet.Conditioning() != "", channels: channels, dropout: s.unet.DropoutRate()}
-	layout := NewLayout(g.Params(), options.Trained)
-	if _, trained := layout.Count(); trained == 0 {
-		return nil, fmt.Errorf("[train] parameters = %q matches no parameter of the model: want globs over its state-dict keys, such as \"*.attentions.*\"", c.Train.Parameters)
-	}
-	if t.state, err = NewState(e, layout, c.Train.MicroBatch < c.Train.BatchSize); err != nil {
-		return nil, err
-	}
-	if t.step, err = NewStepper(e, g, t.state); err != nil {
-		t.close()
-		return nil, err
-	}
-	options.Batch = c.sampleCount()
-	if s.latent() { // sizes for which a grid's worth is not in memory at once
-		options.Batch = min(options.Batch, max(2, c.Train.MicroBatch))
-	}
-	if t.gen, err = NewGenerator(e, s.unet, s.schedule, t.state, t.state.EMA, options); err != nil {
-		t.close()
-		return nil, err
-	}
-	t.gen.ImageScale = c.Noise.Scale
-	return t, nil
-}
-
-// openParts opens what a latent or text-conditioned model needs beside its
-// U-Net: the VAE, whose latents it sees, and the text encoder. Both are frozen.
-func (t *trainer) openParts(e *engine.Engine) (err error) {
-	s, c := t.subject, t.config
-	if s.latent() {
-		if t.vae, err = newAutoencoder(e, s.source, c.Train.MicroBatch, c.Data.Resolution, c.Data.Resolution); err != nil {
-			return err
-		}
-	}
-	if s.text() {
-		if s.source.Text == nil || s.source.Tokenizer == "" {
-			return fmt.Errorf("%s: the U-Net takes encoder_hidden_states, and text_encoder or tokenizer is missing: copy the pipeline's folders there, and name them in model_index.json", c.Model.Path)
-		}
-		if t.feed.text, err = newTextEncoder(e, s.source, c.Train.MicroBatch); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (t *trainer) close() {
-	if t.vae != nil {
-		t.vae.Close()
-	}
-	if t.feed != nil && t.feed.text != nil {
-		t.feed.text.Close()
-	}
-	if t.gen != nil {
-		t.gen.Close()
-	}
-	if t.step != nil {
-		t.step.Close()
-	}
-	t.state.Close()
-}
-
-// begin fills the state: from a checkpoint, from the folder that the run starts
-// from, or at random.
-func (t *trainer) begin(from runStart) error {
-	switch {
-	case from.path != "":
-		return readCheckpoint(from.path, t.state, t.config.EMA.Enabled)
-	case t.subject.source != nil && t.config.Model.Init == "pretrained":
-		if err := t.state.LoadParams(t.subject.source.Weights, t.state.Params, nil); err != nil {
-			return err
-		}
-		return t.state.copyEMA()
-	}
-	return t.state.Draw(uint64(t.config.Train.Seed))
-}
-
-// lr is the [lr] table as a schedule.
-func (c Config) lr() optim.LR {
-	l := optim.DefaultLR(c.LR.Schedule, c.LR.LearningRate, c.LR.WarmupSteps, c.Train.MaxSteps)
-	l.Power = c.LR.Power
-	if c.LR.Schedule == "cosine_with_restarts" {
-		l.NumCycles = float64(c.LR.NumCycles)
-	}
-	return l
-}
-
-// scalars are the optimizer graph's inputs for an update, counted from 1.
-func (t *trainer) scalars(lr, norm float64, update int) map[string]float64 {
-	o := t.config.Optimizer
-	decay := 0.0 // the average is the parameters where it is not enabled
-	if t.config.EMA.Enabled {
-		decay = optim.EMADecay(t.ema, update)
-	}
-	return map[string]float64{
-		"lr": lr, "beta1": o.Beta1, "beta2": o.Beta2, "eps": o.Eps, "weight_decay": o.WeightDecay,
-		"bias_correction1": optim.BiasCorrection(o.Beta1, update), "bias_correction2": optim.BiasCorrection(o.Beta2, update),
-		"clip_coef": optim.ClipCoef(norm, t.config.Train.MaxGradNorm), "ema_decay": decay,
 	}
 }

@@ -21,6 +21,7 @@ func Align(offset int64) int64 { return (offset + Alignment - 1) &^ (Alignment -
 // goroutines as long as their byte ranges do not meet.
 type Arena struct {
 	device  device
+	traffic *counters
 	p       unsafe.Pointer // nil after Close
 	bytes   int64
 	cleanup *runtime.Cleanup // set for the arena of a lone tensor only
@@ -36,9 +37,10 @@ func (e *Engine) NewArena(bytes int64) (*Arena, error) {
 	}
 	p, err := e.device.alloc(bytes)
 	if err != nil {
+		err = &OutOfMemoryError{Bytes: bytes, Text: err.Error()}
 		return nil, fmt.Errorf("engine: new arena on %s: %w: use a smaller model or batch, or gradient_checkpointing", e.Provider, err)
 	}
-	return &Arena{device: e.device, p: p, bytes: bytes}, nil
+	return &Arena{device: e.device, traffic: &e.counters, p: p, bytes: bytes}, nil
 }
 
 // Close frees the memory. Views and slices of it must not be used afterwards;
@@ -63,6 +65,8 @@ func (a *Arena) Upload(offset int64, src []byte) error {
 		return err
 	}
 	defer runtime.KeepAlive(a)
+	a.traffic.uploads.Add(1)
+	a.traffic.uploadBytes.Add(int64(len(src)))
 	return a.device.upload(unsafe.Add(a.p, offset), src)
 }
 
@@ -72,6 +76,8 @@ func (a *Arena) Download(offset int64, dst []byte) error {
 		return err
 	}
 	defer runtime.KeepAlive(a)
+	a.traffic.downloads.Add(1)
+	a.traffic.downloadBytes.Add(int64(len(dst)))
 	return a.device.download(dst, unsafe.Add(a.p, offset))
 }
 

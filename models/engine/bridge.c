@@ -23,15 +23,20 @@ enum {
   GET_TENSOR_ELEMENT_TYPE = 60,
   GET_DIMENSIONS_COUNT = 61,
   GET_DIMENSIONS = 62,
+  CREATE_MEMORY_INFO = 68,
   CREATE_CPU_MEMORY_INFO = 69,
+  MEMORY_INFO_GET_NAME = 71,
+  MEMORY_INFO_GET_ID = 72,
   ALLOCATOR_FREE = 76,
   GET_DEFAULT_ALLOCATOR = 78,
   RELEASE_STATUS = 93,
   RELEASE_MEMORY_INFO = 94,
   RELEASE_VALUE = 96,
   RELEASE_TYPE_INFO = 98,
+  SESSION_END_PROFILING = 110,
   GET_AVAILABLE_PROVIDERS = 125,
   RELEASE_AVAILABLE_PROVIDERS = 126,
+  GET_TENSOR_MEMORY_INFO = 194,
 };
 
 typedef struct {
@@ -90,6 +95,35 @@ char *bridge_value(void *data, size_t bytes, const int64_t *shape, size_t rank, 
                      info, data, bytes, shape, rank, dtype, value));
   RELEASE(RELEASE_MEMORY_INFO, info);
   return err;
+}
+
+char *bridge_device_value(const char *name, int id, void *data, size_t bytes, const int64_t *shape, size_t rank, int dtype, void **value) {
+  enum { DEVICE_ALLOCATOR = 0, MEMORY_DEFAULT = 0 };
+  void *info = NULL;
+  char *err = message(CALL(CREATE_MEMORY_INFO, (const char *, int, int, int, void **), name, DEVICE_ALLOCATOR, id, MEMORY_DEFAULT, &info));
+  if (err) return err;
+  err = message(CALL(CREATE_TENSOR_WITH_DATA, (void *, void *, size_t, const int64_t *, size_t, int, void **),
+                     info, data, bytes, shape, rank, dtype, value));
+  RELEASE(RELEASE_MEMORY_INFO, info);
+  return err;
+}
+
+char *bridge_value_place(void *value, const char **name, int *id) {
+  const void *info = NULL;
+  char *err = message(CALL(GET_TENSOR_MEMORY_INFO, (void *, const void **), value, &info));
+  if (!err) err = message(CALL(MEMORY_INFO_GET_NAME, (const void *, const char **), info, name));
+  if (!err) err = message(CALL(MEMORY_INFO_GET_ID, (const void *, int *), info, id));
+  return err;
+}
+
+char *bridge_end_profile(void *session, char **path) {
+  void *allocator = NULL;
+  char *owned = NULL;
+  char *err = message(CALL(GET_DEFAULT_ALLOCATOR, (void **), &allocator));
+  if (!err) err = message(CALL(SESSION_END_PROFILING, (void *, void *, char **), session, allocator, &owned));
+  if (err) return err;
+  *path = strdup(owned);
+  return message(CALL(ALLOCATOR_FREE, (void *, void *), allocator, owned));
 }
 
 void bridge_release_value(void *value) { RELEASE(RELEASE_VALUE, value); }

@@ -65,6 +65,43 @@ func hostValue(data unsafe.Pointer, bytes int64, dtype DType, shape []int64) (un
 	return value, err
 }
 
+// deviceValue is hostValue over memory of a device, whose allocator ORT knows by
+// name.
+func deviceValue(name string, id int, data unsafe.Pointer, bytes int64, dtype DType, shape []int64) (unsafe.Pointer, error) {
+	var dims *C.int64_t
+	if len(shape) > 0 {
+		dims = (*C.int64_t)(unsafe.Pointer(&shape[0]))
+	}
+	cName := C.CString(name)
+	defer C.free(unsafe.Pointer(cName))
+	var value unsafe.Pointer
+	err := failure(C.bridge_device_value(cName, C.int(id), data, C.size_t(bytes), dims, C.size_t(len(shape)), C.int(dtype), &value))
+	return value, err
+}
+
+// valuePlace says where a value's memory is, as ORT sees it.
+func valuePlace(value unsafe.Pointer) (name string, id int, err error) {
+	var cName *C.char
+	var cID C.int
+	err = failure(C.bridge_value_place(value, &cName, &cID))
+	return C.GoString(cName), int(cID), err
+}
+
+// endProfile ends a session's profiling and gives the path of its trace.
+func endProfile(s *ort.DynamicAdvancedSession) (string, error) {
+	var path *C.char
+	if err := failure(C.bridge_end_profile(rawSession(s), &path)); err != nil {
+		return "", err
+	}
+	defer C.free(unsafe.Pointer(path))
+	return C.GoString(path), nil
+}
+
+// rawSession is the OrtSession in yalue's.
+func rawSession(s *ort.DynamicAdvancedSession) unsafe.Pointer {
+	return reflect.ValueOf(s).Elem().FieldByName("s").Elem().FieldByName("ortSession").UnsafePointer()
+}
+
 func releaseValue(value unsafe.Pointer) { C.bridge_release_value(value) }
 
 // bound hands an OrtValue of our own to yalue's bindings. ort.Value has
@@ -85,7 +122,7 @@ func (b bound) GetInternals() *ort.ValueInternalData {
 // sessionInfo lists what a session takes and gives. yalue offers this only
 // for a second, temporary session, which would optimise the graph twice.
 func sessionInfo(s *ort.DynamicAdvancedSession) (inputs, outputs []Info, err error) {
-	raw := reflect.ValueOf(s).Elem().FieldByName("s").Elem().FieldByName("ortSession").UnsafePointer()
+	raw := rawSession(s)
 	var nIn, nOut C.size_t
 	if err := failure(C.bridge_counts(raw, &nIn, &nOut)); err != nil {
 		return nil, nil, err

@@ -24,6 +24,16 @@ void *const *bridge_api(void);
 // bridge_value makes a value over host memory that the caller owns. An empty
 // shape (rank 0) is a scalar.
 char *bridge_value(void *data, size_t bytes, const int64_t *shape, size_t rank, int dtype, void **value);
+
+// bridge_device_value is bridge_value over memory of device id of an allocator
+// that ORT knows by name: "Cuda", "Cpu".
+char *bridge_device_value(const char *name, int id, void *data, size_t bytes, const int64_t *shape, size_t rank, int dtype, void **value);
+
+// bridge_value_place says where a value's memory is; name needs no free.
+char *bridge_value_place(void *value, const char **name, int *id);
+
+// bridge_end_profile ends a session's profiling; the caller frees path.
+char *bridge_end_profile(void *session, char **path);
 void bridge_release_value(void *value);
 
 // bridge_counts says how many inputs and outputs a session has.

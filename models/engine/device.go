@@ -12,7 +12,7 @@ type device interface {
 	// provider is the name that configurations use: "cpu", "cuda".
 	provider() string
 	// configure appends the device's execution provider to a session's options.
-	configure(o *ort.SessionOptions) error
+	configure(o *ort.SessionOptions, s SessionOptions) error
 	// alloc gives zeroed memory aligned to Alignment; bytes > 0.
 	alloc(bytes int64) (unsafe.Pointer, error)
 	free(p unsafe.Pointer, bytes int64)

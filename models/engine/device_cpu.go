@@ -20,7 +20,7 @@ func (cpuDevice) provider() string { return "cpu" }
 func (cpuDevice) host() bool { return true }
 
 // configure adds nothing: every session ends with ORT's CPU provider.
-func (cpuDevice) configure(*ort.SessionOptions) error { return nil }
+func (cpuDevice) configure(*ort.SessionOptions, SessionOptions) error { return nil }
 
 func (cpuDevice) alloc(bytes int64) (unsafe.Pointer, error) {
 	p, err := unix.MmapPtr(-1, 0, nil, uintptr(bytes), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)

@@ -1,15 +1,21 @@
+//go:build !(linux && amd64)
+
 package engine
 
-import "fmt"
+import (
+	"context"
+	"fmt"
+)
 
 // openDevice chooses the device for a provider name. This is the build without
 // accelerators: "auto" is the CPU.
-func openDevice(o Options) (device, error) {
-	switch o.Provider {
-	case "", "auto", "cpu":
-		return cpuDevice{}, nil
-	case "cuda":
-		return nil, fmt.Errorf("engine: provider \"cuda\" is not in this build: set runtime.provider = \"cpu\" (or \"auto\")")
+func openDevice(ctx context.Context, o Options) (device, Found, error) {
+	if o.Provider == "cuda" {
+		return nil, Found{}, fmt.Errorf("engine: provider \"cuda\" is built for linux/amd64 only: set runtime.provider = \"cpu\" (or \"auto\")")
 	}
-	return nil, fmt.Errorf("engine: unknown provider %q, want \"auto\", \"cpu\" or \"cuda\": correct runtime.provider", o.Provider)
+	found, err := openHost(ctx, o)
+	return cpuDevice{}, found, err
 }
+
+// cudaVersions is for builds that have CUDA.
+func cudaVersions(string) CUDAVersions { return CUDAVersions{} }

@@ -19,19 +19,30 @@ import (
 // Diagnosis is what a machine offers to the engine. Sizes are in bytes; 0 and
 // "" mean that the system does not say.
 type Diagnosis struct {
-	Library        Found     `json:"library"`         // zero where none can be used
-	Provider       string    `json:"provider"`        // what a run would compute on; "" where none
-	Providers      []string  `json:"providers"`       // execution providers that the library was built with
-	Cache          string    `json:"cache"`           // where downloads are kept
-	Threads        int       `json:"threads"`         // threads of each session's operators
-	CPUs           int       `json:"cpus"`            // logical CPUs
-	CPU            string    `json:"cpu"`             // the processor's name
-	CPUFeatures    []string  `json:"cpu_features"`    // the vector extensions that matter here
-	MemoryBytes    int64     `json:"memory_bytes"`    // physical, or the container's limit
-	AvailableBytes int64     `json:"available_bytes"` // that can be taken without swapping
-	GPUs           []string  `json:"gpus"`            // names of NVIDIA devices
-	NvidiaDriver   string    `json:"nvidia_driver"`   // version of the kernel driver
-	Problems       []Problem `json:"problems"`        // empty: all is well
+	Library        Found        `json:"library"`         // zero where none can be used
+	Provider       string       `json:"provider"`        // what a run would compute on; "" where none
+	Providers      []string     `json:"providers"`       // execution providers that the library was built with
+	Cache          string       `json:"cache"`           // where downloads are kept
+	Threads        int          `json:"threads"`         // threads of each session's operators
+	CPUs           int          `json:"cpus"`            // logical CPUs
+	CPU            string       `json:"cpu"`             // the processor's name
+	CPUFeatures    []string     `json:"cpu_features"`    // the vector extensions that matter here
+	MemoryBytes    int64        `json:"memory_bytes"`    // physical, or the container's limit
+	AvailableBytes int64        `json:"available_bytes"` // that can be taken without swapping
+	GPUs           []string     `json:"gpus"`            // names of NVIDIA devices
+	NvidiaDriver   string       `json:"nvidia_driver"`   // version of the kernel driver
+	CUDA           CUDAVersions `json:"cuda"`            // what the CUDA provider would use
+	Problems       []Problem    `json:"problems"`        // empty: all is well
+}
+
+// CUDAVersions are the versions of what ONNX Runtime's CUDA provider needs; ""
+// for what is not found.
+type CUDAVersions struct {
+	Driver     string `json:"driver"`      // kernel driver, from NVML: "580.65.06"
+	DriverCUDA string `json:"driver_cuda"` // newest CUDA that it runs: "13.0"
+	Runtime    string `json:"runtime"`     // libcudart: "13.0"
+	CuDNN      string `json:"cudnn"`       // "9.13.0"
+	Provider   string `json:"provider"`    // path of the provider beside the library
 }
 
 // Problem is something missing or doubtful, and what to do about it.
@@ -52,11 +63,13 @@ func Diagnose(ctx context.Context, o Options) Diagnosis {
 	if dir, err := cacheDir(o); err == nil {
 		d.Cache = dir
 	}
-	if _, err := openDevice(o); err != nil {
+	e, err := Open(ctx, o)
+	if err != nil && o.Provider == "cuda" {
 		problem(err.Error(), "set runtime.provider = \"auto\"")
 		o.Provider = "auto" // so that the library is still looked at
+		e, err = Open(ctx, o)
 	}
-	if e, err := Open(ctx, o); err != nil {
+	if err != nil {
 		problem(err.Error(), "set "+LibraryEnv+"=/path/to/libonnxruntime.so, or unset it and connect to the network once")
 	} else {
 		d.Library, d.Provider = e.Library, e.Provider
@@ -79,8 +92,9 @@ func Diagnose(ctx context.Context, o Options) Diagnosis {
 	}
 
 	d.GPUs, d.NvidiaDriver = nvidia(ctx)
+	d.CUDA = cudaVersions(d.Library.Path)
 	if len(d.GPUs) > 0 && d.Provider == "cpu" {
-		problem("a GPU is present, but this build computes on the CPU", "use a build with the cuda provider")
+		problem("a GPU is present, but the CPU computes", "see what doctor -provider cuda says")
 	}
 	return d
 }

@@ -21,11 +21,20 @@ type Options struct {
 	Provider string
 	// DeviceID numbers the device among the provider's; 0 on the CPU.
 	DeviceID int
+	// CUDA are options of the CUDA provider by its own names ("use_tf32"), less
+	// device_id.
+	CUDA map[string]string
 	// Threads is the number of threads of each session's operators. 0: as many
 	// as the process may use (GOMAXPROCS, which respects CPU limits of containers).
 	Threads int
 	// CacheDir replaces $XDG_CACHE_HOME/immiscible (~/.cache/immiscible).
 	CacheDir string
+	// Deterministic asks every session for kernels whose result does not depend
+	// on timing.
+	Deterministic bool
+	// Profile, if set, is a path prefix: each session writes a JSON trace of its
+	// runs to <Profile>-<its name>_<time>.json at Close, and proves no placement.
+	Profile string
 	// Log receives one line a notable event, such as a download; nil: silence.
 	Log func(line string)
 }
@@ -38,13 +47,16 @@ func (o Options) log(format string, args ...any) {
 
 // Engine makes arenas and sessions on one device. It is safe for concurrent use.
 type Engine struct {
-	Provider string // the device in use: "cpu"
+	Provider string // the device in use: "cpu" or "cuda"
 	Threads  int    // threads of each session's operators, at least 1
 	Version  string // ORT's version
 	Library  Found  // where the library came from
 
-	device device
-	closed atomic.Bool
+	device   device
+	repeats  bool   // Options.Deterministic
+	profile  string // Options.Profile
+	closed   atomic.Bool
+	counters counters
 }
 
 // Open finds the library (see Locate), loads it, and opens the device.
@@ -55,22 +67,29 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	if o.Threads < 0 {
 		return nil, fmt.Errorf("engine: got %d threads, want 0 (all cores) or more: correct runtime.threads", o.Threads)
 	}
-	dev, err := openDevice(o)
-	if err != nil {
-		return nil, err
+	switch o.Provider {
+	case "", "auto", "cpu", "cuda":
+	default:
+		return nil, fmt.Errorf("engine: unknown provider %q, want \"auto\", \"cpu\" or \"cuda\": correct runtime.provider", o.Provider)
 	}
-	found, err := Locate(ctx, o)
+	dev, found, err := openDevice(ctx, o)
 	if err != nil {
-		return nil, err
-	}
-	if err := openEnvironment(found.Path); err != nil {
 		return nil, err
 	}
 	threads := o.Threads
 	if threads == 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	return &Engine{Provider: dev.provider(), Threads: threads, Version: found.Version, Library: found, device: dev}, nil
+	return &Engine{Provider: dev.provider(), Threads: threads, Version: found.Version, Library: found, device: dev, repeats: o.Deterministic, profile: o.Profile}, nil
+}
+
+// openHost opens the library for the CPU.
+func openHost(ctx context.Context, o Options) (Found, error) {
+	found, err := Locate(ctx, o)
+	if err != nil {
+		return found, err
+	}
+	return found, openEnvironment(found.Path)
 }
 
 // Close refuses further sessions and arenas; those that exist are closed by
@@ -84,6 +103,14 @@ func (e *Engine) Close() error {
 var environment struct {
 	sync.Mutex
 	library string // resolved path; empty until opened
+}
+
+// environmentHas reports whether the process has loaded the library at path.
+func environmentHas(path string) bool {
+	resolved, err := filepath.EvalSymlinks(path)
+	environment.Lock()
+	defer environment.Unlock()
+	return err == nil && environment.library == resolved
 }
 
 func openEnvironment(path string) error {

@@ -33,7 +33,17 @@ type pin struct {
 	ask    string // what get is asked for: a wheel platform, a package, a URL
 	member string // the library's path in the package
 	sha256 string // of the library; the builds of the sources differ
+	beside []member
 }
+
+// member is a further file of a package, which belongs beside the library.
+type member struct {
+	path   string // in the package
+	bytes  int64
+	sha256 string
+}
+
+func (m member) base() string { return path.Base(m.path) }
 
 // sources in the order that they are tried. The digests of pip and npm were
 // measured on the packages (the wheels of CPython 3.11, 3.12 and 3.13 hold the
@@ -41,17 +51,23 @@ type pin struct {
 // pin the same release, among them:
 // https://github.com/microsoft/onnxruntime/releases/tag/v1.30.0
 var sources = []source{
+	{name: "pip", get: pipDownloadGPU, pins: map[string]pin{
+		"linux/amd64/cuda": {ask: "manylinux_2_28_x86_64", member: "onnxruntime/capi/libonnxruntime.so.1.30.0", sha256: "5a140dc17c8b60b35b2ceab0bb533e65ac54f06a208948417c1f9c31df6afc4c", beside: []member{
+			{"onnxruntime/capi/libonnxruntime_providers_shared.so", 14632, "086ec1d5388f64153d9c63470d126693db9a182c8ce236d3a1119068471b8a0d"},
+			{"onnxruntime/capi/libonnxruntime_providers_cuda.so", 272049904, "35da2e7ed0dd0d1aec5cdb16ce11a51d06c0c48cf62d1b1c9332946a4fae14fc"},
+		}},
+	}},
 	{name: "pip", get: pipDownload, pins: map[string]pin{
-		"linux/amd64": {"manylinux_2_28_x86_64", "onnxruntime/capi/libonnxruntime.so.1.30.0", "c902c70b3003c0e99fada202f37478c515ae9bba7944c2b2abd0017bae0c82ed"},
-		"linux/arm64": {"manylinux_2_28_aarch64", "onnxruntime/capi/libonnxruntime.so.1.30.0", "8a218e1e446880131115c368ec7005969a5022af9a15a26173de648fef0b7789"},
+		"linux/amd64": {ask: "manylinux_2_28_x86_64", member: "onnxruntime/capi/libonnxruntime.so.1.30.0", sha256: "c902c70b3003c0e99fada202f37478c515ae9bba7944c2b2abd0017bae0c82ed"},
+		"linux/arm64": {ask: "manylinux_2_28_aarch64", member: "onnxruntime/capi/libonnxruntime.so.1.30.0", sha256: "8a218e1e446880131115c368ec7005969a5022af9a15a26173de648fef0b7789"},
 	}},
 	{name: "npm", get: npmPack, pins: map[string]pin{
-		"linux/amd64": {"onnxruntime-node@1.30.0", "package/bin/napi-v6/linux/x64/libonnxruntime.so.1", "ffb75a925ba05e47b235bb66e3e3911714a80b328a9c9425539feb204aa32a23"},
-		"linux/arm64": {"onnxruntime-node@1.30.0", "package/bin/napi-v6/linux/arm64/libonnxruntime.so.1", "1f549d46250b005580b597f4164984aaf75b3bcb9f3aeb07c7f8a8fe60b23c76"},
+		"linux/amd64": {ask: "onnxruntime-node@1.30.0", member: "package/bin/napi-v6/linux/x64/libonnxruntime.so.1", sha256: "ffb75a925ba05e47b235bb66e3e3911714a80b328a9c9425539feb204aa32a23"},
+		"linux/arm64": {ask: "onnxruntime-node@1.30.0", member: "package/bin/napi-v6/linux/arm64/libonnxruntime.so.1", sha256: "1f549d46250b005580b597f4164984aaf75b3bcb9f3aeb07c7f8a8fe60b23c76"},
 	}},
 	{name: "release archive", get: httpGet, pins: map[string]pin{
-		"linux/amd64": {"https://github.com/microsoft/onnxruntime/releases/download/v1.30.0/onnxruntime-linux-x64-1.30.0.tgz", "onnxruntime-linux-x64-1.30.0/lib/libonnxruntime.so.1.30.0", "245a6f8c38127551057a1cd1ffd59f0a186a227ade4f3492dea2494eb565542e"},
-		"linux/arm64": {"https://github.com/microsoft/onnxruntime/releases/download/v1.30.0/onnxruntime-linux-aarch64-1.30.0.tgz", "onnxruntime-linux-aarch64-1.30.0/lib/libonnxruntime.so.1.30.0", "64e903a43a041240fd6bcffe0ac6d4fea47ef87bf24b9d097801bd00a9612a4b"},
+		"linux/amd64": {ask: "https://github.com/microsoft/onnxruntime/releases/download/v1.30.0/onnxruntime-linux-x64-1.30.0.tgz", member: "onnxruntime-linux-x64-1.30.0/lib/libonnxruntime.so.1.30.0", sha256: "245a6f8c38127551057a1cd1ffd59f0a186a227ade4f3492dea2494eb565542e"},
+		"linux/arm64": {ask: "https://github.com/microsoft/onnxruntime/releases/download/v1.30.0/onnxruntime-linux-aarch64-1.30.0.tgz", member: "onnxruntime-linux-aarch64-1.30.0/lib/libonnxruntime.so.1.30.0", sha256: "64e903a43a041240fd6bcffe0ac6d4fea47ef87bf24b9d097801bd00a9612a4b"},
 	}},
 }
 
@@ -78,24 +94,42 @@ func fetch(ctx context.Context, s source, p pin, dir, path string) error {
 	if len(packages) != 1 {
 		return fmt.Errorf("it left %d packages for %s, want 1", len(packages), p.ask)
 	}
-	library := filepath.Join(tmp, "library")
-	if err := extract(packages[0], p.member, library); err != nil {
-		return fmt.Errorf("%s: %w", filepath.Base(packages[0]), err)
+	for _, m := range p.beside {
+		if err := take(packages[0], m.path, m.sha256, filepath.Join(tmp, "library"), filepath.Join(dir, m.base())); err != nil {
+			return err
+		}
 	}
-	sum, err := fileSHA256(library)
+	return take(packages[0], p.member, p.sha256, filepath.Join(tmp, "library"), path)
+}
+
+// take gets one member out of a package, checks it, and moves it to its place.
+func take(from, member, want, tmp, to string) error {
+	if err := extract(from, member, tmp); err != nil {
+		return fmt.Errorf("%s: %w", filepath.Base(from), err)
+	}
+	sum, err := fileSHA256(tmp)
 	if err != nil {
 		return err
 	}
-	if sum != p.sha256 {
-		return fmt.Errorf("checksum of %s in %s: got sha256 %s, want %s", p.member, filepath.Base(packages[0]), sum, p.sha256)
+	if sum != want {
+		return fmt.Errorf("checksum of %s in %s: got sha256 %s, want %s", member, filepath.Base(from), sum, want)
 	}
-	return os.Rename(library, path)
+	return os.Rename(tmp, to)
 }
 
 // pipDownload asks for one fixed wheel, whatever Python runs pip.
 func pipDownload(ctx context.Context, ask, dir string) error {
+	return pipGet(ctx, "onnxruntime", ask, dir)
+}
+
+// pipDownloadGPU asks for the wheel with the CUDA 13 provider.
+func pipDownloadGPU(ctx context.Context, ask, dir string) error {
+	return pipGet(ctx, "onnxruntime-gpu", ask, dir)
+}
+
+func pipGet(ctx context.Context, name, ask, dir string) error {
 	return firstOf(ctx, dir, []string{"python3 -m pip", "pip3", "pip"},
-		"download", "--no-deps", "onnxruntime=="+LibraryVersion, "--dest", dir,
+		"download", "--no-deps", name+"=="+LibraryVersion, "--dest", dir,
 		"--only-binary=:all:", "--implementation", "cp", "--python-version", "3.12", "--abi", "cp312", "--platform", ask,
 		"--disable-pip-version-check", "--no-input", "--quiet", "--retries", "2")
 }

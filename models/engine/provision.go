@@ -29,7 +29,11 @@ type Found struct {
 // Locate finds ONNX Runtime: Options.Library, else ONNXRUNTIME_LIB, else the
 // cache, else a download into the cache. A library that was named and cannot
 // be used is an error; nothing else is tried then.
-func Locate(ctx context.Context, o Options) (Found, error) {
+func Locate(ctx context.Context, o Options) (Found, error) { return locateFor(ctx, o, "") }
+
+// locateFor is Locate for a variant of the platform: "/cuda" is the library with
+// the CUDA provider beside it.
+func locateFor(ctx context.Context, o Options, variant string) (Found, error) {
 	if o.Library != "" {
 		return inspect(o.Library, "configuration")
 	}
@@ -40,7 +44,7 @@ func Locate(ctx context.Context, o Options) (Found, error) {
 	if err != nil {
 		return Found{}, err
 	}
-	return provision(ctx, o, cache, runtime.GOOS+"/"+runtime.GOARCH, sources)
+	return provision(ctx, o, cache, runtime.GOOS+"/"+runtime.GOARCH+variant, sources)
 }
 
 // cacheDir is $XDG_CACHE_HOME/immiscible, on every system, so that the place
@@ -63,10 +67,15 @@ func cacheDir(o Options) (string, error) {
 // of the sources that can give it.
 func provision(ctx context.Context, o Options, cache, platform string, from []source) (Found, error) {
 	known := map[string]bool{} // digests of the platform's libraries
+	var beside []member
 	for _, s := range from {
 		if p, ok := s.pins[platform]; ok {
-			known[p.sha256] = true
+			known[p.sha256], beside = true, p.beside
 		}
+	}
+	what := "onnxruntime"
+	if strings.HasSuffix(platform, "/cuda") {
+		what = "onnxruntime-gpu"
 	}
 	if len(known) == 0 {
 		return Found{}, fmt.Errorf("engine: no ONNX Runtime %s is pinned for %s: install one of version 1.%d or newer and set %s=/path/to/libonnxruntime.so (.dylib on macOS)", LibraryVersion, platform, minMinor, LibraryEnv)
@@ -74,7 +83,16 @@ func provision(ctx context.Context, o Options, cache, platform string, from []so
 	// A folder of its own: providers are separate files beside the library.
 	dir := filepath.Join(cache, "onnxruntime-"+LibraryVersion+"-"+strings.ReplaceAll(platform, "/", "-"))
 	path := filepath.Join(dir, "libonnxruntime.so."+LibraryVersion)
-	if sum, err := fileSHA256(path); err == nil && known[sum] {
+	cached := func() (sum string, ok bool, err error) { // what lies beside is put there first
+		for _, m := range beside {
+			if info, err := os.Stat(filepath.Join(dir, m.base())); err != nil || info.Size() != m.bytes {
+				return "", false, os.ErrNotExist
+			}
+		}
+		sum, err = fileSHA256(path)
+		return sum, err == nil && known[sum], err
+	}
+	if _, ok, _ := cached(); ok {
 		return inspect(path, "cache")
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -85,9 +103,9 @@ func provision(ctx context.Context, o Options, cache, platform string, from []so
 		return Found{}, err
 	}
 	defer unlock()
-	sum, err := fileSHA256(path) // another process may have been faster
+	sum, ok, err := cached() // another process may have been faster
 	switch {
-	case err == nil && known[sum]:
+	case ok:
 		return inspect(path, "cache")
 	case err == nil:
 		o.log("%s is damaged (sha256 %s): fetching it again", path, sum)
@@ -117,7 +135,7 @@ func provision(ctx context.Context, o Options, cache, platform string, from []so
 	for i, err := range tried {
 		list += fmt.Sprintf("; (%d) %v", i+1, err)
 	}
-	return Found{}, fmt.Errorf("engine: ONNX Runtime %s could not be fetched%s. Get it on another machine (pip download --no-deps onnxruntime==%s, unzip the wheel) and set %s=/path/to/libonnxruntime.so.%s", LibraryVersion, list, LibraryVersion, LibraryEnv, LibraryVersion)
+	return Found{}, fmt.Errorf("engine: ONNX Runtime %s could not be fetched%s. Get it on another machine (pip download --no-deps %s==%s, unzip the wheel) and set %s=/path/to/libonnxruntime.so.%s", LibraryVersion, list, what, LibraryVersion, LibraryEnv, LibraryVersion)
 }
 
 // lock takes an exclusive lock on a file, waiting until ctx ends. Where the

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -24,6 +25,14 @@ type SessionOptions struct {
 	ExternalDir string
 	// OptimizedModelPath, if set, is where ORT writes the graph it will run.
 	OptimizedModelPath string
+	// OnDevice makes the first run prove that every node runs on the engine's
+	// device, less those of the names CPUNodes: a node elsewhere is that run's
+	// error. It takes the place of Profile.
+	OnDevice bool
+	CPUNodes []string
+	// FixedAddresses says that nothing is bound anew after the first run, so that
+	// a GPU may record the run and replay it.
+	FixedAddresses bool
 	// Profile, if set, is the path prefix of a JSON trace written at Close.
 	Profile string
 }
@@ -44,6 +53,10 @@ type Session struct {
 
 	name    string
 	device  device
+	place   placement
+	strays  error // what the proof of place found
+	fixed   bool  // FixedAddresses
+	begun   bool  // a run has been tried
 	mu      sync.Mutex
 	ort     *ort.DynamicAdvancedSession // nil after Close
 	binding *ort.IoBinding
@@ -54,6 +67,10 @@ type Session struct {
 // NewSession loads a serialised ModelProto. The bytes are not needed afterwards.
 func (e *Engine) NewSession(model []byte, o SessionOptions) (*Session, error) {
 	fail := func(err error) (*Session, error) {
+		var full *OutOfMemoryError
+		if errors.As(err, &full) {
+			return nil, fmt.Errorf("engine: session %q: %w", o.Name, err)
+		}
 		return nil, fmt.Errorf("engine: session %q: %s", o.Name, oneLine(err.Error()))
 	}
 	if e.closed.Load() {
@@ -62,22 +79,33 @@ func (e *Engine) NewSession(model []byte, o SessionOptions) (*Session, error) {
 	if len(model) == 0 {
 		return fail(fmt.Errorf("got an empty model, want a serialised ModelProto"))
 	}
+	if e.profile != "" {
+		o.Profile, o.OnDevice = e.profile+"-"+o.Name, false
+	}
+	place, err := newPlacement(e.device, &o)
+	if err != nil {
+		return fail(err)
+	}
 	options, err := e.sessionOptions(o)
 	if err != nil {
+		place.close()
 		return fail(err)
 	}
 	defer options.Destroy()
 	session, err := ort.NewDynamicAdvancedSessionWithONNXData(model, nil, nil, options)
 	if err != nil {
-		return fail(err)
+		place.close()
+		return fail(outOfMemory(err))
 	}
-	s := &Session{name: o.Name, device: e.device, ort: session}
+	s := &Session{name: o.Name, device: e.device, place: place, fixed: o.FixedAddresses, ort: session}
 	if s.Inputs, s.Outputs, err = sessionInfo(session); err != nil {
 		session.Destroy()
+		place.close()
 		return fail(err)
 	}
 	if s.binding, err = session.CreateIoBinding(); err != nil {
 		session.Destroy()
+		place.close()
 		return fail(err)
 	}
 	s.inputs = make([]*Tensor, len(s.Inputs))
@@ -121,7 +149,7 @@ func (e *Engine) sessionOptions(o SessionOptions) (*ort.SessionOptions, error) {
 	if o.DisableCSE {
 		entry("optimization.disable_specified_optimizers", "CommonSubexpressionElimination")
 	}
-	if o.Deterministic {
+	if o.Deterministic || e.repeats {
 		entry("session.use_deterministic_compute", "1")
 	}
 	if o.ExternalDir != "" {
@@ -133,7 +161,7 @@ func (e *Engine) sessionOptions(o SessionOptions) (*ort.SessionOptions, error) {
 	if o.Profile != "" {
 		set(options.EnableProfiling(o.Profile))
 	}
-	set(e.device.configure(options))
+	set(e.device.configure(options, o))
 	if e.device.host() {
 		set(registerOperators(options))
 	}
@@ -152,6 +180,9 @@ func (s *Session) Bind(name string, t *Tensor) error {
 	defer s.mu.Unlock()
 	if s.ort == nil {
 		return s.errorf("bind %s: the session is closed", name)
+	}
+	if s.fixed && s.begun {
+		return s.errorf("bind %s: its addresses were fixed by the first run", name)
 	}
 	if t == nil || t.arena.p == nil {
 		return s.errorf("bind %s: the tensor is nil or closed", name)
@@ -224,8 +255,19 @@ func (s *Session) Run(ctx context.Context) error {
 		}
 	}
 	defer runtime.KeepAlive(s)
+	s.begun = true
 	if err := s.ort.RunWithBinding(s.binding); err != nil {
-		return s.errorf("run: %s", oneLine(err.Error()))
+		return s.errorf("run: %w", outOfMemory(err))
+	}
+	if s.place.dir != "" {
+		trace, err := endProfile(s.ort)
+		if err == nil {
+			err = s.place.check(trace)
+		}
+		s.strays = err
+	}
+	if s.strays != nil {
+		return s.errorf("%w", s.strays)
 	}
 	return nil
 }
@@ -240,6 +282,7 @@ func (s *Session) Close() {
 	// Neither can fail: yalue's Destroy returns nil for both.
 	_ = s.binding.Destroy()
 	_ = s.ort.Destroy()
+	s.place.close()
 	s.ort, s.binding, s.inputs, s.outputs = nil, nil, nil, nil
 }
 

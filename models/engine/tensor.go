@@ -46,6 +46,11 @@ func (t *Tensor) Close() {
 	}
 }
 
+// Element is a scalar view of element i, counted row by row.
+func (t *Tensor) Element(i int) (*Tensor, error) {
+	return t.arena.View(t.offset+int64(i)*t.dtype.Size(), t.dtype)
+}
+
 // DType is the element type.
 func (t *Tensor) DType() DType { return t.dtype }
 

@@ -1,5 +1,10 @@
 package graph
 
+import (
+	"cmp"
+	"slices"
+)
+
 // FLOPs counts the floating-point operations of the products in a lowered
 // graph: convolutions and matrix products, a multiply-add as two. Elementwise
 // work, a few per cent, is left out.
@@ -10,6 +15,9 @@ func (g *Graph) FLOPs() int64 {
 		switch n.Op {
 		case "Conv":
 			inner = numel(n.Inputs[1].Shape[1:])
+		case "ConvTranspose": // every element of the image meets every tap
+			total += 2 * int64(n.Inputs[0].Numel()) * int64(numel(n.Inputs[1].Shape[1:]))
+			continue
 		case "MatMul", "FusedMatMul":
 			_, inner = matrix(n.Inputs[0], n.Int("transA", 0) == 1)
 		case "Gemm":
@@ -27,6 +35,12 @@ func (g *Graph) FLOPs() int64 {
 // lists them for the last output first, as ONNX Runtime does. Inputs,
 // constants and outputs are not counted; views count as copies.
 func (g *Graph) PeakBytes() int64 {
+	bytes, _ := g.Peak()
+	return bytes
+}
+
+// Peak is PeakBytes and the values that are alive then, the largest first.
+func (g *Graph) Peak() (bytes int64, alive []*Value) {
 	order := g.runOrder()
 	last := map[*Value]int{}
 	for i, n := range order {
@@ -41,22 +55,35 @@ func (g *Graph) PeakBytes() int64 {
 		bound[o.Value] = true
 	}
 	ends := make([]int64, len(order)+1)
-	var alive, peak int64
+	var now, peak int64
+	at := 0
 	for i, n := range order {
 		for _, v := range n.Outputs {
 			until, used := last[v]
 			if n.Op == "Input" || n.Op == "Constant" || bound[v] || !used {
 				continue
 			}
-			bytes := int64(v.Numel()) * int64(v.DType.Size())
-			alive += bytes
-			ends[until] += bytes
+			now += v.Bytes()
+			ends[until] += v.Bytes()
 		}
-		peak = max(peak, alive)
-		alive -= ends[i]
+		if now > peak {
+			peak, at = now, i
+		}
+		now -= ends[i]
 	}
-	return peak
+	for _, n := range order[:min(at+1, len(order))] {
+		for _, v := range n.Outputs {
+			if until, used := last[v]; used && until >= at && n.Op != "Input" && n.Op != "Constant" && !bound[v] {
+				alive = append(alive, v)
+			}
+		}
+	}
+	slices.SortStableFunc(alive, func(a, b *Value) int { return cmp.Compare(b.Bytes(), a.Bytes()) })
+	return peak, alive
 }
+
+// Bytes is the size of the value's elements together.
+func (v *Value) Bytes() int64 { return int64(v.Numel()) * int64(v.DType.Size()) }
 
 // runOrder lists the nodes as ONNX Runtime runs them: depth first from the last
 // declared output to the first.

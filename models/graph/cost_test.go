@@ -21,6 +21,9 @@ func TestFLOPs(t *testing.T) {
 		{"convolution", func(b *graph.Builder) {
 			b.Output("y", b.Conv(b.Full(1, 2, 3, 8, 6), b.Full(1, 5, 3, 3, 3), nil, graph.ConvAttrs{Stride: 2, Pads: [4]int{1, 1, 1, 1}}))
 		}, 2 * (2 * 5 * 4 * 3) * (3 * 3 * 3)},
+		{"transposed convolution", func(b *graph.Builder) {
+			b.Output("y", b.ConvTranspose(b.Full(1, 2, 5, 4, 3), b.Full(1, 5, 3, 4, 4), graph.ConvAttrs{Stride: 2, Pads: [4]int{1, 1, 1, 1}}, 8, 6))
+		}, 2 * (2 * 5 * 4 * 3) * (3 * 4 * 4)},
 	} {
 		g, err := graph.Build("test", c.f)
 		if err != nil {

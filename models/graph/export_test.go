@@ -57,3 +57,6 @@ func (b *Builder) Raw(op, domain string, inputs []*Value, shape ...int) *Value {
 	v.Node.Domain = domain
 	return v
 }
+
+// HalfBits is a constant's rounding to a half type.
+var HalfBits = halfBits

@@ -4,29 +4,36 @@ import "slices"
 
 // nativeOps have kernels of our own on the CPU provider (models/engine/native),
 // registered with ONNX Runtime as custom operators: it has no operator that
-// computes a convolution's weight gradient, or normalisation and activation in
-// one pass over the image.
+// computes a convolution's weight gradient, normalisation and activation in one
+// pass over the image, or an optimizer's update in one pass over memory.
 var nativeOps = map[string]bool{
 	"Conv": true, "ConvInputGrad": true, "ConvWeightGrad": true,
 	"GroupNormalization": true, "GroupNormalizationGrad": true, "QuickGeluGrad": true,
+	"Attention": true, "AttentionGrad": true, "AdamW": true,
 }
 
 // Native is the pass that keeps the operators with kernels of our own as custom
-// operators, fuses group normalisation with the SiLU that follows it, forward
-// and backward, and lowers the rest. The result runs on the CPU provider of
-// models/engine only.
+// operators, lets them take in their neighbours' work, and lowers the rest. The
+// result runs on the CPU provider of models/engine only.
 func Native(g *Graph) (*Graph, error) {
 	fused := findFusions(g)
-	return rebuild(g, func(b *Builder, n *Node, inputs []*Value) []*Value {
+	g, err := rebuild(g, func(b *Builder, n *Node, inputs []*Value) []*Value {
 		if f, ok := fused[n]; ok {
 			return f(b, n, inputs)
 		}
+		ours := n.Outputs[0].DType == Float32 // the kernels' type
 		switch {
-		case !nativeOps[n.Op] && n.Domain == Domain:
+		case n.Domain == Domain && !(ours && nativeOps[n.Op]):
 			return b.lower(n, inputs)
+		case !ours:
+			return b.copyNode(n, inputs)
 		case n.Op == "ConvTranspose":
 			attrs := append(convAttrs(n).attrs(n.Inputs[1].Shape), intsAttr("shape", n.Outputs[0].Shape))
 			return b.composite("ConvInputGrad", inputs, attrs, shapes(n)...)
+		case n.Op == "Attention": // what comes after the statistics is the lowering's
+			return b.composite(n.Op, inputs, n.Attrs, shapes(n)[:2]...)
+		case n.Op == "AttentionGrad":
+			return b.composite(n.Op, inputs[:6], n.Attrs, shapes(n)...)
 		case n.Op == "QuickGeluGrad":
 			return b.composite(n.Op, inputs[:2], n.Attrs, shapes(n)...)
 		case nativeOps[n.Op]:
@@ -34,14 +41,26 @@ func Native(g *Graph) (*Graph, error) {
 		}
 		return b.copyNode(n, inputs)
 	})
+	if err != nil {
+		return nil, err
+	}
+	fuseAddends(g)
+	fuseDropout(g)
+	return g, nil
 }
 
-type twinOf func(b *Builder, n *Node, inputs []*Value) []*Value
+// shapes describes a node's outputs for its twin.
+func shapes(n *Node) []out {
+	outs := make([]out, len(n.Outputs))
+	for i, o := range n.Outputs {
+		outs[i] = out{o.DType, o.Shape}
+	}
+	return outs
+}
 
-// findFusions looks for z = GroupNormalization(x), y = SiLU(z) where nothing
-// else reads z, and for the same pair's derivatives. Fused, neither z nor its
-// gradient is ever stored.
-func findFusions(g *Graph) map[*Node]twinOf {
+// readers lists the nodes that read each value, once a use; nil stands for a
+// graph output. Nodes that no output needs are left out.
+func (g *Graph) readers() map[*Value][]*Node {
 	live := g.live()
 	readers := map[*Value][]*Node{}
 	for _, n := range g.Nodes {
@@ -56,10 +75,20 @@ func findFusions(g *Graph) map[*Node]twinOf {
 	for _, o := range g.Outputs {
 		readers[o.Value] = append(readers[o.Value], nil)
 	}
+	return readers
+}
+
+type twinOf func(b *Builder, n *Node, inputs []*Value) []*Value
+
+// findFusions looks for z = GroupNormalization(x), y = SiLU(z) where nothing
+// else reads z, and for the same pair's derivatives. Fused, neither z nor its
+// gradient is ever stored.
+func findFusions(g *Graph) map[*Node]twinOf {
+	readers := g.readers()
 	silu := Attr{"activation", "silu"}
 	fused := map[*Node]twinOf{}
 	for _, norm := range g.Nodes {
-		if norm.Op != "GroupNormalization" || !live[norm] {
+		if norm.Op != "GroupNormalization" || len(readers[norm.Outputs[0]]) == 0 {
 			continue
 		}
 		var act, actGrad, normGrad *Node
@@ -97,13 +126,4 @@ func findFusions(g *Graph) map[*Node]twinOf {
 		}
 	}
 	return fused
-}
-
-// shapes describes a node's outputs for its twin.
-func shapes(n *Node) []out {
-	outs := make([]out, len(n.Outputs))
-	for i, o := range n.Outputs {
-		outs[i] = out{o.DType, o.Shape}
-	}
-	return outs
 }

@@ -29,11 +29,13 @@ var patterns = []struct {
 	name string
 	find func(m *matcher) map[*Node]replacement
 }{
+	{"times one", matchUnit},
 	{"LayerNormalization in pieces", matchLayerNorm},
 	{"group norm from InstanceNormalization", matchGroupNorm},
 	{"GELU from Erf", matchGELU},
 	{"SiLU from Sigmoid", matchSiLU},
 	{"convolution of a doubled image", matchUpsample},
+	{"product of scaled operands", matchProduct},
 }
 
 // replacement makes the one output of a pattern's last node. twin gives the new
@@ -131,11 +133,28 @@ func alongAxis(x, w []int, axis int) bool {
 	if axis < 0 {
 		axis += len(x)
 	}
-	if len(w) > len(x) || axis < 0 || numel(w) != x[axis] {
+	if len(w) > len(x) || axis < 0 || axis >= len(x) || numel(w) != x[axis] {
 		return false
 	}
 	at := axis - (len(x) - len(w))
 	return at >= 0 && w[at] == x[axis]
+}
+
+// x·1 and x/1, which exporters write for scale factors that a model does not use.
+func matchUnit(m *matcher) map[*Node]replacement {
+	hits := map[*Node]replacement{}
+	for _, n := range m.g.Live() {
+		if n.Op != "Mul" && n.Op != "Div" {
+			continue
+		}
+		for i, one := range n.Inputs {
+			x := n.Inputs[1-i]
+			if (i == 1 || n.Op == "Mul") && equals(one, 1) && sameShape(x.Shape, n.Outputs[0].Shape) && x.Node.Op != "Constant" {
+				hits[n] = func(b *Builder, twin map[*Value]*Value) *Value { return twin[x] }
+			}
+		}
+	}
+	return hits
 }
 
 // Reshape to [N, G, …], normalise each group, Reshape back, scale and shift by
@@ -306,4 +325,62 @@ func matchUpsample(m *matcher) map[*Node]replacement {
 		}
 	}
 	return hits
+}
+
+// A product of matrices that were scaled by a number, as attention's queries and
+// keys are, or transposed: FusedMatMul does both on the way, and its derivative
+// has no passes over the operands for them.
+func matchProduct(m *matcher) map[*Node]replacement {
+	hits := map[*Node]replacement{}
+	for _, n := range m.g.Live() {
+		if n.Op != "MatMul" {
+			continue
+		}
+		x, tx, alpha := m.peel(n.Inputs[0], 1)
+		y, ty, alpha := m.peel(n.Inputs[1], alpha)
+		if x != n.Inputs[0] || y != n.Inputs[1] {
+			hits[n] = func(b *Builder, twin map[*Value]*Value) *Value {
+				return b.FusedMatMul(twin[x], twin[y], tx, ty, alpha)
+			}
+		}
+	}
+	return hits
+}
+
+// peel takes factors and exchanges of the last two dimensions off an operand.
+func (m *matcher) peel(v *Value, alpha float64) (operand *Value, transposed bool, factor float64) {
+	for {
+		switch {
+		case m.is(v, "Mul") || m.is(v, "Div"):
+			c, ok := number(v.Node.Inputs[1])
+			x := v.Node.Inputs[0]
+			if other, isFirst := number(x); !ok && isFirst && v.Node.Op == "Mul" {
+				c, ok, x = other, true, v.Node.Inputs[1]
+			}
+			if !ok || c == 0 || !sameShape(x.Shape, v.Shape) {
+				return v, transposed, alpha
+			}
+			if v.Node.Op == "Div" {
+				c = 1 / c
+			}
+			v, alpha = x, alpha*c
+		case m.is(v, "Transpose") && swapsLast(v.Node.IntList("perm")):
+			v, transposed = v.Node.Inputs[0], !transposed
+		default:
+			return v, transposed, alpha
+		}
+	}
+}
+
+func swapsLast(perm []int) bool {
+	for i, p := range perm {
+		want := i
+		if i >= len(perm)-2 {
+			want = 2*len(perm) - 3 - i
+		}
+		if p != want {
+			return false
+		}
+	}
+	return len(perm) >= 2
 }

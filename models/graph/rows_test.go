@@ -10,7 +10,7 @@ import (
 
 // rows is the gradient table.
 func rows() []row {
-	return slices.Concat(elementwiseRows(), matrixRows(), convRows(), normRows(), shapeRows(), expressionRows(), importRows())
+	return slices.Concat(elementwiseRows(), matrixRows(), convRows(), normRows(), shapeRows(), updateRows(), expressionRows(), importRows(), attentionRows())
 }
 
 func TestGradientsAgreeWithDifferences(t *testing.T) {

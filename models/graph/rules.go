@@ -40,13 +40,15 @@ var rules = map[string]rule{
 	"GatherElements": gatherElementsGrad, "GatherND": gatherNDGrad, "ScatterElements": scatterElementsGrad, "ScatterND": scatterNDGrad,
 	"MaxPool": maxPoolGrad, "MaxPoolGrad": once,
 	"GroupedConv": groupedConvGrad, "GroupedConvTranspose": groupedConvTransposeGrad, "GroupedConvWeightGrad": once,
-	"Input": noGrad, "Constant": noGrad,
+	"Attention": attentionGrad, "AttentionGrad": once,
+	"AdamW": noGrad, "Input": noGrad, "Constant": noGrad,
 }
 
 // lowerings turns each composite operator into portable ONNX nodes.
 var lowerings = map[string]func(b *Builder, n *Node, inputs []*Value) []*Value{
 	"ConvInputGrad": lowerConvInputGrad, "ConvWeightGrad": lowerConvWeightGrad, "ConvBiasGrad": lowerConvBiasGrad,
 	"GroupNormalization": lowerGroupNormalization, "GroupNormalizationGrad": lowerGroupNormalizationGrad,
-	"QuickGeluGrad": lowerQuickGeluGrad, "MaxPoolGrad": lowerMaxPoolGrad,
+	"Attention": lowerAttention, "AttentionGrad": lowerAttentionGrad,
+	"QuickGeluGrad": lowerQuickGeluGrad, "AdamW": lowerAdamW, "MaxPoolGrad": lowerMaxPoolGrad,
 	"GroupedConv": lowerGroupedConv, "GroupedConvTranspose": lowerGroupedConvTranspose, "GroupedConvWeightGrad": lowerGroupedConvWeightGrad,
 }

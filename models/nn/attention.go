@@ -1,10 +1,6 @@
 package nn
 
-import (
-	"math"
-
-	"immiscible/models/graph"
-)
+import "immiscible/models/graph"
 
 // SelfAttention configures diffusers' Attention as UNet2DModel and AutoencoderKL
 // use it.
@@ -53,12 +49,6 @@ func Attention(b *graph.Builder, x, y *graph.Value, n, heads int) *graph.Value {
 
 func attention(b *graph.Builder, x, y *graph.Value, n, heads int, bias bool) *graph.Value {
 	c := x.Dim(1)
-	split := func(name string, tokens *graph.Value) *graph.Value { // [N·T, ·] → [N, heads, T, d]
-		z := Linear(b.At(name), tokens, c, bias)
-		return b.Transpose(b.Reshape(z, n, tokens.Dim(0)/n, heads, c/heads), 0, 2, 1, 3)
-	}
-	q, k, v := split("to_q", x), split("to_k", y), split("to_v", y)
-	weights := b.Softmax(b.FusedMatMul(q, k, false, true, 1/math.Sqrt(float64(c/heads)))) // [N, heads, T, S]
-	z := b.Reshape(b.Transpose(b.MatMul(weights, v), 0, 2, 1, 3), x.Dim(0), c)
-	return Linear(b.At("to_out.0"), z, c, true)
+	q, k, v := Linear(b.At("to_q"), x, c, bias), Linear(b.At("to_k"), y, c, bias), Linear(b.At("to_v"), y, c, bias)
+	return Linear(b.At("to_out.0"), b.Attention(q, k, v, n, heads), c, true)
 }

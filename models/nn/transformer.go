@@ -73,5 +73,5 @@ func BasicTransformerBlock(b *graph.Builder, x, states *graph.Value, n, heads in
 func FeedForward(b *graph.Builder, x *graph.Value) *graph.Value {
 	c := x.Dim(1)
 	halves := b.Split(Linear(b.At("net.0.proj"), x, 8*c, true), 1, 4*c, 4*c)
-	return Linear(b.At("net.2"), b.Mul(halves[0], b.GELU(halves[1])), c, true)
+	return Linear(b.At("net.2"), b.Mul(halves[0], b.FusedGELU(halves[1])), c, true)
 }

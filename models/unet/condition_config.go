@@ -1,10 +1,5 @@
 package unet
 
-import (
-	"fmt"
-	"os"
-)
-
 // ConditionConfig is UNet2DConditionModel's config.json, that of Stable
 // Diffusion 1.x and 2.x: keys, meanings and defaults are diffusers'. A key that
 // this package does not know is refused, and so is any but the default value of
@@ -82,15 +77,6 @@ func DefaultConditionConfig() ConditionConfig {
 // A key that is absent has UNet2DConditionModel's default.
 func ParseConditionConfig(name string, data []byte) (ConditionConfig, error) {
 	return parse(name, data, DefaultConditionConfig(), fixedKeys)
-}
-
-// LoadConditionConfig reads and checks a config.json.
-func LoadConditionConfig(path string) (ConditionConfig, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return ConditionConfig{}, fmt.Errorf("reading the model's configuration: %w", err)
-	}
-	return ParseConditionConfig(path, data)
 }
 
 // JSON is the content of a config.json that diffusers reads.

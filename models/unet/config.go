@@ -1,10 +1,5 @@
 package unet
 
-import (
-	"fmt"
-	"os"
-)
-
 // Config is UNet2DModel's config.json: keys, meanings and defaults are
 // diffusers'. A key that this package does not know is refused.
 type Config struct {
@@ -55,15 +50,6 @@ func DefaultConfig() Config {
 // that is absent has UNet2DModel's default.
 func ParseConfig(name string, data []byte) (Config, error) {
 	return parse(name, data, DefaultConfig(), nil)
-}
-
-// LoadConfig reads and checks a config.json.
-func LoadConfig(path string) (Config, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return Config{}, fmt.Errorf("reading the model's configuration: %w", err)
-	}
-	return ParseConfig(path, data)
 }
 
 // JSON is the content of a config.json that diffusers reads.

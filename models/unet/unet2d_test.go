@@ -71,10 +71,11 @@ func TestStateDict(t *testing.T) {
 
 // Dropout is in every residual block, and its masks are inputs named for it.
 func TestDropoutMasks(t *testing.T) {
-	c, err := LoadConfig("testdata/scale-shift/config.json")
+	n, err := Load("testdata/scale-shift/config.json")
 	if err != nil {
 		t.Fatal(err)
 	}
+	c := n.(Config)
 	c.Dropout = 0.1
 	g, err := build(c, 4, 8)
 	if err != nil {
@@ -96,7 +97,7 @@ func TestDropoutMasks(t *testing.T) {
 
 // A size that cannot be halved as often as the model halves is refused.
 func TestImageSize(t *testing.T) {
-	c, err := LoadConfig("testdata/classes/config.json")
+	c, err := Load("testdata/classes/config.json")
 	if err != nil {
 		t.Fatal(err)
 	}

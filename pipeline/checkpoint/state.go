@@ -18,12 +18,14 @@ const StateFile = "trainer_state.json"
 // State is trainer_state.json: where the run stands, and what the checkpoint
 // consists of. Write fills in Files; the rest is the caller's.
 type State struct {
-	Step         int    `json:"step"`          // finished steps
-	Position     int64  `json:"position"`      // examples consumed
-	Updates      int    `json:"updates"`       // finished steps less the skipped ones: what AdamW, the LR schedule and the EMA ramp count
-	BadSteps     int    `json:"bad_steps"`     // skipped steps in a row, the last step included
-	ConfigDigest string `json:"config_digest"` // SHA-256 of the run's resolved config.toml
-	Files        []File `json:"files"`         // every file but this one, by path
+	Step         int     `json:"step"`                        // finished steps
+	Position     int64   `json:"position"`                    // examples consumed
+	Updates      int     `json:"updates"`                     // finished steps less the skipped ones: what AdamW, the LR schedule and the EMA ramp count
+	BadSteps     int     `json:"bad_steps"`                   // skipped steps in a row, the last step included
+	LossScale    float64 `json:"loss_scale,omitempty"`        // fp16: what the next step's loss is multiplied by
+	LossGrowth   int     `json:"loss_scale_growth,omitempty"` // fp16: finite steps since it changed
+	ConfigDigest string  `json:"config_digest"`               // SHA-256 of the run's resolved config.toml
+	Files        []File  `json:"files"`                       // every file but this one, by path
 }
 
 // File is one file of a checkpoint.

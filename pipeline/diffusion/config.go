@@ -156,6 +156,11 @@ func (c Config) fields() (map[string]json.RawMessage, error) {
 // validate refuses values that no schedule can have. What only a sampler
 // reads and may refuse (thresholding, variance_type) is left to it.
 func (c Config) validate() error {
+	for _, other := range []string{"FlowMatch", "EDM", "CMStochastic", "KarrasVe", "ScoreSde"} { // images and noise mix otherwise there
+		if strings.HasPrefix(c.ClassName, other) {
+			return fmt.Errorf("_class_name %s has no betas to train or sample with; want a model of DDPM's family, such as DDIMScheduler's or PNDMScheduler's", c.ClassName)
+		}
+	}
 	if c.NumTrainTimesteps < 1 {
 		return fmt.Errorf("num_train_timesteps %d is less than 1; diffusers' default is 1000", c.NumTrainTimesteps)
 	}

@@ -120,6 +120,7 @@ func TestNewRefuses(t *testing.T) {
 		want   string // in the message: the key, and what to do
 	}{
 		{func(c *Config) { c.NumTrainTimesteps = 0 }, "num_train_timesteps 0"},
+		{func(c *Config) { c.ClassName = "FlowMatchEulerDiscreteScheduler" }, "_class_name FlowMatchEulerDiscreteScheduler has no betas"},
 		{func(c *Config) { c.BetaSchedule = "cosine" }, `beta_schedule "cosine" is not supported; use one of linear, scaled_linear, squaredcos_cap_v2, sigmoid`},
 		{func(c *Config) { c.PredictionType = "v" }, `prediction_type "v" is not supported; use one of epsilon, v_prediction, sample`},
 		{func(c *Config) { c.TimestepSpacing = "even" }, `timestep_spacing "even"`},

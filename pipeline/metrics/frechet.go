@@ -19,8 +19,9 @@ import (
 // LQ with Q orthogonal for every S = LLᵀ, that of L₁ᵀL₂. Singular values of a
 // product of factors keep the digits that eigenvalues of S₁S₂, their squares,
 // lose; a Cholesky factor with pivots stops at the rank, so that sets with fewer
-// rows than numbers need no added diagonal; and no eigenvector is computed (2,048
-// dimensions: 7 s of gonum's values against 60 with vectors).
+// rows than numbers need no added diagonal; and no eigenvector is computed: of
+// 1,024 dimensions gonum's singular values take 0.5 s on two cores, its
+// eigenvectors 6.9 s.
 func Frechet(a, b Moments) (float64, error) {
 	for _, m := range []Moments{a, b} {
 		if err := m.Check(); err != nil {

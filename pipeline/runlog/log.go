@@ -25,6 +25,7 @@ type Record struct {
 	PairWaitMS      Number `json:"pair_wait_ms,omitempty"` // time that the step waited for its pool (reading and pairing), ms
 	StepMS          Number `json:"step_ms"`                // time of the whole step, ms
 	ImagesPerSecond Number `json:"images_per_second"`
+	LossScale       Number `json:"loss_scale,omitempty"`      // fp16: what the step's loss was multiplied by
 	SkippedRecords  int    `json:"skipped_records,omitempty"` // bad records that the batch met
 	Skipped         string `json:"skipped,omitempty"`         // why the step changed no weight
 }

@@ -36,6 +36,8 @@ warnings.filterwarnings("ignore")
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 OUT = ROOT / "models/graph/importer/testdata/exports.zip"
 KEPT = ("pkg.torch.onnx.name_scopes", "pkg.torch.export.graph_signature.InputSpec.kind", "pkg.onnxscript.optimizer.folded_from")
+VERSIONS = {"torch": torch.__version__, "onnx": onnx.__version__, "diffusers": diffusers.__version__,
+            "transformers": transformers.__version__, "script": "tools/golden/onnx_import.py"}
 
 
 class First(torch.nn.Module):
@@ -290,7 +292,7 @@ def denoisers():
             slim(file)
             held, missing = names(file, dict(model.named_parameters()))
             put(archive, f"{name}/model.onnx", file.SerializeToString())
-            put(archive, f"{name}/names.json", json.dumps({"held": held, "missing": missing}))
+            put(archive, f"{name}/names.json", json.dumps({"held": held, "missing": missing, "made_by": VERSIONS}))
             print(f"{name}: {len(file.graph.node)} nodes, not held: {missing}")
 
 
@@ -320,8 +322,7 @@ def main():
                 off = float((single[k] - ref).abs().max()) / scale
                 if off > worst:
                     worst, where = off, k
-            made_by = {"torch": torch.__version__, "onnx": onnx.__version__, "diffusers": diffusers.__version__, "transformers": transformers.__version__,
-                       "script": "tools/golden/onnx_import.py", "from_float64": f"{worst:.1e} ({where})", "loss": kind}
+            made_by = VERSIONS | {"from_float64": f"{worst:.1e} ({where})", "loss": kind}
             given = {"in." + k: v for k, v in inputs.items()} | {"target": target}
             data = to_bytes({k: v.contiguous() for k, v in (given | single).items()}, metadata={"made_by": json.dumps(made_by)})
             put(archive, f"{family}/vectors.safetensors", data)

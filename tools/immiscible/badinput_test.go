@@ -139,6 +139,7 @@ func TestTrainRefuses(t *testing.T) {
 		{"channels", tinyTrain(out, "data.channels=3"), 1, "[model.unet] in_channels = 1, but [data] channels = 3"},
 		{"too few classes", tinyTrain(out, "model.unet.num_class_embeds=9"), 1, "num_class_embeds = 9, but [data] num_classes = 10"},
 		{"a model that cannot be", tinyTrain(out, "model.unet.norm_num_groups=3"), 1, "[model.unet]: norm_num_groups 3 does not divide block_out_channels[0] = 8"},
+		{"resolution above all", tinyTrain(out, "data.resolution=1000000"), 1, "[data] resolution = 1000000: want an integer from 1 to 16384"},
 		{"odd resolution", tinyTrain(out, "data.resolution=7", "model.unet.sample_size=7"), 1, "a 7×7 image cannot be halved 1 times"},
 		{"no parameter", tinyTrain(out, "train.parameters=to_q"), 1, `[train] parameters = ["to_q"] matches no parameter`},
 		{"preset", append(tinyTrain(out), "-preset", "mnist"), 1, `-preset "mnist": want one of`},
@@ -151,7 +152,7 @@ func TestTrainRefuses(t *testing.T) {
 		{"model missing", from("model.path=" + filepath.Join(below, "none")), 1, "neither model_index.json nor config.json is here"},
 		{"model cut", from(model(cut)), 1, "unet/diffusion_pytorch_model.safetensors"},
 		{"model without weights", from(model(func(dir string) { os.Remove(weightsOf(dir, "unet")) })), 1, "diffusion_pytorch_model.safetensors"},
-		{"model class", from(model(func(dir string) { editConfig(t, dir, "_class_name", "UNet3DModel") })), 1, `unet/config.json: _class_name is "UNet3DModel", want one of "UNet2DModel"`},
+		{"model class", from(model(func(dir string) { editConfig(t, dir, "_class_name", "UNet3DModel") })), 1, `unet/config.json: _class_name is "UNet3DModel", want one of ["UNet2DConditionModel" "UNet2DModel"]`},
 		{"model key", from(model(func(dir string) { editConfig(t, dir, "use_magic", true) })), 1, `unet/config.json: unknown key "use_magic"`},
 		{"model head", from(model(func(dir string) { editConfig(t, dir, "attention_head_dim", 7) })), 1, "unet/config.json: attention_head_dim 7 does not divide 16 channels (down_blocks.1)"},
 		{"model block", from(model(func(dir string) { editConfig(t, dir, "down_block_types", []string{"DownBlock2D", "SkipDownBlock2D"}) })), 1, `down_block_types[1] = "SkipDownBlock2D" is not supported`},
@@ -252,6 +253,14 @@ func TestGenerateAndExportRefuse(t *testing.T) {
 	to := func(model string, more ...string) []string {
 		return append([]string{"export", "-model", model, "-out", filepath.Join(below, "deep", "artifacts")}, more...)
 	}
+	notFinite := writeLatents(t, 10, 1, 8, 8)
+	if values, err := os.ReadFile(notFinite); err != nil {
+		t.Fatal(err)
+	} else {
+		at := len(values) - 4*(10*64-3*64-5)
+		copy(values[at:], "\x00\x00\x80\x7f")
+		write(t, notFinite, string(values))
+	}
 	cut, plain := copyModel(t), copyModel(t)
 	for _, part := range []string{"unet", "unet_ema"} {
 		if err := os.Truncate(weightsOf(cut, part), 1000); err != nil {
@@ -291,6 +300,7 @@ func TestGenerateAndExportRefuse(t *testing.T) {
 		{"latents missing", of(model, "-latents", filepath.Join(below, "none.npy")), 1, "none.npy"},
 		{"latents no npy", of(model, "-latents", file), 1, "file"},
 		{"latents of another shape", of(model, "-latents", writeLatents(t, 10, 1, 8, 9)), 1, "shape [10 1 8 9], want [10 1 8 8]: a row an image"},
+		{"latents that are not finite", of(model, "-latents", notFinite), 1, "element 5 of image 3 is +Inf, want finite numbers"},
 		{"too few latents", of(model, "-n", "2", "-latents", writeLatents(t, 10, 1, 8, 8)), 1, "shape [10 1 8 8], want [20 1 8 8]"},
 		{"out below a file", append(of(model), "-out", filepath.Join(file, "x")), 1, "file/x"},
 
@@ -298,6 +308,8 @@ func TestGenerateAndExportRefuse(t *testing.T) {
 		{"export: no out", []string{"export", "-model", model}, 2, "no -out"},
 		{"export: batch", to(model, "-batch", "0"), 2, "-batch 0, want at least 1"},
 		{"export: resolution", to(model, "-resolution", "8x"), 2, `-resolution "8x", want pixels: R or HxW`},
+		{"export: resolution above all", to(model, "-resolution", "1000000"), 2, `-resolution "1000000", want at most 16384`},
+		{"export: out is a file", []string{"export", "-model", model, "-out", file}, 1, "file is a file, want a folder: name another"},
 		{"export: resolution 0", to(model, "-resolution", "0"), 2, `-resolution "0", want at least 1`},
 		{"export: odd resolution", to(model, "-resolution", "8x9"), 1, "a 8×9 image cannot be halved 1 times"},
 		{"export: model missing", to(filepath.Join(below, "none")), 1, "name a diffusers folder"},

@@ -55,9 +55,10 @@ type dataLine struct {
 func benchData() Command {
 	var b dataBench
 	var asJSON bool
+	var latents string
 	return Command{
 		Name:  "bench data",
-		Usage: "[SRC…] [-resolution R] [-batch N] [-batches N] [-turns N] [-workers N] [-images N] [-peer CMD]\n  [-json]",
+		Usage: "[SRC…] [-resolution R] [-batch N] [-batches N] [-turns N] [-workers N] [-images N]\n  [-peer CMD] [-latents DIR] [-json]",
 		Short: "images a second that the loader makes, alone or in turns with a peer",
 		Long: `Times the loader: reading, decoding, short side to R with an antialiased bilinear filter, centre crop,
 batches of floats. With no source it makes shards of photograph-like JPEGs of 500×375 pixels and some
@@ -71,6 +72,9 @@ behind it. It prints {"ready": true, "version": …}, and for each line it reads
 {"seconds": …}:
   -peer 'python3 tools/peers/dataloader.py'
 
+-latents times something else: whole epochs of the latent cache DIR through the loader, in turns with cat
+of its files to /dev/null; memory is what the heap held at most.
+
 With -json: one object, the peer's part with "ratio", our median divided by the peer's.`,
 		Flags: func(flags *flag.FlagSet) {
 			flags.IntVar(&b.options.Resolution, "resolution", 256, "height and width `R` of an example, in pixels")
@@ -79,6 +83,7 @@ With -json: one object, the peer's part with "ratio", our median divided by the 
 			flags.IntVar(&b.turns, "turns", 5, "`N` turns that count")
 			flags.IntVar(&b.options.Workers, "workers", 2, "decode with `N` goroutines, and the peer's processes")
 			flags.IntVar(&b.images, "images", 256, "with no source: make `N` images")
+			flags.StringVar(&latents, "latents", "", "time the latent cache `DIR`")
 			flags.StringVar(&b.peer, "peer", "", "take turns with the command `CMD`")
 			jsonFlag(flags, &asJSON)
 		},
@@ -88,6 +93,20 @@ With -json: one object, the peer's part with "ratio", our median divided by the 
 				if value < 1 {
 					return usagef("-%s %d, want at least 1", name, value)
 				}
+			}
+			if latents != "" {
+				if len(args) > 0 || b.peer != "" {
+					return usagef("-latents %s stands alone: no source, no -peer", latents)
+				}
+				report, err := b.latents(ctx, latents, stderr)
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return printJSON(stdout, report)
+				}
+				_, err = io.WriteString(stdout, report.String())
+				return err
 			}
 			b.options.Sources = args
 			report, err := b.run(ctx, stderr)
@@ -178,8 +197,8 @@ func (b dataBench) startPeer(ctx context.Context, d *datasets.Dataset, report *d
 	args := []string{"--resolution", strconv.Itoa(b.options.Resolution), "--batch", strconv.Itoa(b.batch),
 		"--batches", strconv.Itoa(b.batches), "--workers", strconv.Itoa(b.options.Workers)}
 	for _, shard := range d.Shards() {
-		if !strings.HasSuffix(shard.Path, ".tar") {
-			return nil, fmt.Errorf("-peer: %s is no tar, which is what peers read", shard.Path)
+		if _, err := os.Stat(shard.Path); err != nil || !strings.HasSuffix(shard.Path, ".tar") {
+			return nil, fmt.Errorf("-peer: %s is no tar on a disk, which is what peers read", shard.Path)
 		}
 		args = append(args, shard.Path)
 	}

@@ -34,7 +34,7 @@ type generateReport struct {
 }
 
 func benchGenerate() Command {
-	o := pipeline.ImagesOptions{Template: "{class}", Weights: "ema", Messages: io.Discard}
+	o := pipeline.ImagesOptions{Weights: "ema", Messages: io.Discard}
 	var prompt, peerCommand, resolution string
 	var images, turns, threads int
 	var asJSON bool

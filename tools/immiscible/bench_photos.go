@@ -82,7 +82,7 @@ func photo(number uint64) image.Image {
 					sums[y*w+x] += strength * (top*(1-v) + low*v)
 				}
 			}
-			strength /= 1.6
+			strength /= 1.47
 		}
 		for y := range h {
 			for x := range w {

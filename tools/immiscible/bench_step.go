@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"immiscible/pipeline"
 	"immiscible/pipeline/runlog"
@@ -25,8 +26,34 @@ type benchReport struct {
 	Library    string             `json:"onnxruntime"`
 	Steps      int                `json:"steps"`
 	StepMS     pipeline.Quartiles `json:"step_ms"`
+	PhaseMS    phases             `json:"phase_ms"` // medians
 	PeakRSSMB  float64            `json:"peak_rss_mb"`
 	Peer       *peerReport        `json:"peer,omitempty"`
+}
+
+// phases are the parts of a step, in milliseconds.
+type phases struct {
+	Inputs    float64 `json:"inputs"`
+	Gradients float64 `json:"gradients"`
+	Norm      float64 `json:"norm"`
+	Update    float64 `json:"update"`
+}
+
+// phasesOf is the median of each phase.
+func phasesOf(steps []pipeline.StepTimes) phases {
+	median := func(of func(pipeline.StepTimes) time.Duration) float64 {
+		var ms []float64
+		for _, s := range steps {
+			ms = append(ms, of(s).Seconds()*1e3)
+		}
+		return pipeline.QuartilesOf(ms).Median
+	}
+	return phases{
+		Inputs:    median(func(s pipeline.StepTimes) time.Duration { return s.Inputs }),
+		Gradients: median(func(s pipeline.StepTimes) time.Duration { return s.Gradients }),
+		Norm:      median(func(s pipeline.StepTimes) time.Duration { return s.Norm }),
+		Update:    median(func(s pipeline.StepTimes) time.Duration { return s.Update }),
+	}
 }
 
 // peerReport is the peer's side. Ratios are ours divided by the peer's.
@@ -46,9 +73,10 @@ func benchStep() Command {
 	var peerCommand string
 	var steps int
 	var asJSON bool
+	var sets list
 	return Command{
 		Name:  "bench step",
-		Usage: "[-model DIR | -preset P] [-batch N] [-resolution R] [-steps N] [-peer CMD]\n  [-threads N] [-json]",
+		Usage: "[-model DIR | -preset P] [-batch N] [-resolution R] [-steps N] [-set table.key=value]…\n  [-peer CMD] [-profile PREFIX] [-threads N] [-json]",
 		Short: "time a training step, alone or in turns with a peer",
 		Long: `Times whole training steps of a U-Net on synthetic images: drawing noise, filling the inputs,
 gradients, norm and update. Prints median and quartiles, and the most memory the process had.
@@ -63,10 +91,12 @@ behind it. It prints {"ready": true}, runs a step for each line it reads and pri
 With -json: one object, the peer's part with "ratio", our median divided by the peer's.`,
 		Flags: func(flags *flag.FlagSet) {
 			flags.StringVar(&o.Model, "model", "", "time the model of the diffusers folder `DIR`")
-			flags.StringVar(&o.Preset, "preset", "", "time the model of preset `P`: "+presetNames())
+			flags.StringVar(&o.Preset, "preset", "", "preset `P`: "+presetNames())
 			flags.IntVar(&o.Batch, "batch", 0, "`N` images a step; 0: the preset's micro-batch, 16 for -model")
 			flags.IntVar(&o.Resolution, "resolution", 0, "pixels `R`; 0: the preset's, the model's sample_size")
 			flags.IntVar(&steps, "steps", 10, "time `N` steps, after 3 that are not counted")
+			flags.Var(&sets, "set", "`table.key=value`: one setting, in TOML; may be repeated")
+			flags.StringVar(&o.Profile, "profile", "", "write ONNX Runtime's traces to `PREFIX`-training_TIME.json and so on")
 			flags.StringVar(&peerCommand, "peer", "", "take turns with the command `CMD`")
 			threadsFlag(flags, &o.Threads)
 			jsonFlag(flags, &asJSON)
@@ -87,7 +117,7 @@ With -json: one object, the peer's part with "ratio", our median divided by the 
 			if err := useThreads(o.Threads); err != nil {
 				return err
 			}
-			o.Messages = stderr
+			o.Messages, o.Sets = stderr, sets
 			report, err := runBench(ctx, o, peerCommand, steps, stderr)
 			if err != nil {
 				return err
@@ -126,14 +156,16 @@ func runBench(ctx context.Context, o pipeline.BenchOptions, peerCommand string, 
 	bar := runlog.NewBar(stderr, "step", warmUps+steps)
 	defer bar.Close()
 	var own, others []float64
+	var parts []pipeline.StepTimes
 	for i := range warmUps + steps {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		took, err := b.Step(ctx)
+		times, err := b.Step(ctx)
 		if err != nil {
 			return nil, err
 		}
+		took := times.Total()
 		text := fmt.Sprintf("%.0f ms", took.Seconds()*1e3)
 		other := 0.0
 		if p != nil {
@@ -143,11 +175,11 @@ func runBench(ctx context.Context, o pipeline.BenchOptions, peerCommand string, 
 			text += fmt.Sprintf(", peer %.0f ms", other)
 		}
 		if i >= warmUps {
-			own, others = append(own, took.Seconds()*1e3), append(others, other)
+			own, others, parts = append(own, took.Seconds()*1e3), append(others, other), append(parts, times)
 		}
 		bar.Set(i+1, text)
 	}
-	r.StepMS, r.PeakRSSMB = pipeline.QuartilesOf(own), float64(pipeline.PeakRSS())/(1<<20)
+	r.StepMS, r.PhaseMS, r.PeakRSSMB = pipeline.QuartilesOf(own), phasesOf(parts), float64(pipeline.PeakRSS())/(1<<20)
 	if p != nil {
 		if r.Peer, err = p.finish(); err != nil {
 			return nil, stoppedOr(ctx, err)
@@ -178,6 +210,8 @@ func (r *benchReport) String() string {
 	fmt.Fprintf(&b, "%s: %d parameters, batch %d, %d×%d pixels, %d threads, %d steps\n",
 		r.Model, r.Parameters, r.Batch, r.Resolution, r.Resolution, r.Threads, r.Steps)
 	row("immiscible", r.StepMS, r.PeakRSSMB, fmt.Sprintf("ONNX Runtime %s, %s", r.Library, r.Provider))
+	ms := r.PhaseMS
+	fmt.Fprintf(&b, "%-12s inputs %.1f ms, gradients %.1f ms, norm %.1f ms, update %.1f ms (medians)\n", "of which", ms.Inputs, ms.Gradients, ms.Norm, ms.Update)
 	if p := r.Peer; p != nil {
 		row("peer", p.StepMS, p.PeakRSSMB, fmt.Sprintf("%s, %d threads", p.Version, p.Threads))
 		fmt.Fprintf(&b, "%-12s %9.2f of the medians, %.2f of the lower quartiles, %.2f of the memory\n", "ratio", p.Ratio, p.RatioQ1, p.MemoryRatio)

@@ -57,7 +57,7 @@ func TestBenchStep(t *testing.T) {
 	}
 
 	status, stdout, stderr = call(t.Context(), "bench", "step", "-model", benchModel, "-batch", "1", "-steps", "1")
-	if status != 0 || !strings.HasPrefix(stdout, benchModel+": 8805 parameters, batch 1, 4×4 pixels, ") || strings.Count(stdout, "\n") != 2 {
+	if status != 0 || !strings.HasPrefix(stdout, benchModel+": 8805 parameters, batch 1, 4×4 pixels, ") || strings.Count(stdout, "\n") != 3 {
 		t.Errorf("alone: status %d\n%s\n%s", status, stdout, stderr)
 	}
 }

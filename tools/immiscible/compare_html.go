@@ -113,7 +113,7 @@ var comparisonTemplate = template.Must(template.New("report").Funcs(template.Fun
 <style>
 body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 1100px; margin: 0 auto; padding: 1rem; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.25rem; margin-top: 2rem; }
-figure { margin: 0; } figcaption { font-size: .9rem; color: #555; }
+figure { margin: 0 0 .6rem; } figcaption { font-size: .9rem; color: #555; }
 img { max-width: 100%; height: auto; display: block; }
 img.samples { image-rendering: pixelated; min-width: min(100%, 340px); }
 .row { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 340px), 1fr)); gap: 1.2rem; }
@@ -145,7 +145,7 @@ With one seed there is no interval: how much of a difference is chance is unknow
 {{range .Grids}}<div class="row">{{range .Grids}}<figure><img class="samples" src="{{.URL}}" alt="samples: {{.Title}}"><figcaption>{{.Title}}</figcaption></figure>{{end}}</div>
 {{end}}
 <h2>What was compared</h2>
-<div class="wide"><table><tr><th>arm</th><th>settings</th></tr>
+<div class="wide"><table><tr><th>arm</th><th style="text-align:left">settings</th></tr>
 {{range .Report.Arms}}<tr><td>{{.Name}}</td><td style="text-align:left;white-space:normal;min-width:16rem"><code>{{join .Settings " "}}</code></td></tr>
 {{end}}</table></div>
 <p>Mean change of the distance from image to noise by the pairing:</p>

@@ -83,7 +83,7 @@ func comparisonPictures(r *pipeline.Comparison) ([]picture, error) {
 func linesPNG(r *pipeline.Comparison, title, x, y string, at []int, logX bool, value func(pipeline.CompareCurve) (values, errors []float64), curves []pipeline.CompareCurve) ([]byte, error) {
 	p := plot.New()
 	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, x, y
-	p.Legend.Top = true
+	p.Legend.Top = y != "share" // FID falls, and shares rise
 	p.Add(plotter.NewGrid())
 	if logX {
 		p.X.Scale = plot.LogScale{}

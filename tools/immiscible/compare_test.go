@@ -177,7 +177,7 @@ func TestCompareRefuses(t *testing.T) {
 		{1, `arm "best", want one of independent`, []string{"-arms", "independent,best"}},
 		{1, `arm "linear" stands twice`, []string{"-arms", "linear,linear"}},
 		{1, `arm "x": `, []string{"-arms", "x:pairing=closest"}},
-		{1, "[data] channels is 3: name an ONNX file", []string{"-preset", "cifar10-ddim"}},
+		{1, "images with channels 1, and [data] channels is 3: name another network", []string{"-preset", "cifar10-ddim"}},
 		{2, "-at 3,7 goes beyond -steps 6", []string{"-steps", "6", "-at", "3,7"}},
 		{2, "want each number larger", []string{"-steps", "6", "-at", "3,3"}},
 		{2, `"x" is no number`, []string{"-sampler_steps", "x"}},

@@ -20,14 +20,15 @@ func dataOrder() Command {
 	var asJSON bool
 	return Command{
 		Name:  "data order",
-		Usage: "SRC… [-epoch E] [-seed S] [-from K] [-n N] [-json] [-image_key K] [-label_key K]",
+		Usage: "SRC… [-epoch E] [-seed S] [-window W] [-from K] [-n N] [-json]\n  [-image_key K] [-label_key K] [-cache_dir DIR]",
 		Short: "which example stands at each position",
 		Long: `Prints a line for each position K … K+N of epoch E, running on into the next epoch: position, epoch,
-key, shard and label (-1: none). The order is a function of the seed, the epoch and the shards' base
-names alone. With -json each line is {"position", "epoch", "key", "shard", "label"}.`,
+key, shard and label (-1: none). The order is a function of the seed, the epoch, the window and the
+shards' base names alone, wherever they lie. With -json each line is {"position", "epoch", "key", "shard", "label"}.`,
 		Flags: func(flags *flag.FlagSet) {
 			flags.Uint64Var(&o.Seed, "seed", 0, "seed `S` of the run")
 			flags.Int64Var(&epoch, "epoch", 0, "epoch `E`, from 0")
+			flags.IntVar(&o.Window, "window", 0, "shuffle `W` records at a time, as data.window does; 0: the whole epoch")
 			flags.Int64Var(&from, "from", 0, "first place `K` within the epoch")
 			flags.IntVar(&n, "n", 10, "how many")
 			columnFlags(flags, &o)
@@ -64,14 +65,19 @@ names alone. With -json each line is {"position", "epoch", "key", "shard", "labe
 
 func dataIndex() Command {
 	var o datasets.Options
-	var asJSON bool
+	var asJSON, write bool
 	return Command{
 		Name:  "data index",
-		Usage: "SRC… [-json] [-image_key K] [-label_key K]",
+		Usage: "SRC… [-write] [-json] [-image_key K] [-label_key K] [-cache_dir DIR]",
 		Short: "the shards of a data set and their records",
 		Long: `Reads the headers of every shard and prints a line each, in the order of their base names: shard,
-records, path. With -json each line is {"shard", "path", "records"}.`,
+records, path. With -json each line is {"shard", "path", "records"}.
+
+-write keeps what was read: the index of NAME.tar goes beside it, into NAME.tar.index, so that no later
+start reads the headers again. Served beside the shard, it spares as many requests as there are members.
+An index that is not that of its shard is not used, and data verify reports it.`,
 		Flags: func(flags *flag.FlagSet) {
+			flags.BoolVar(&write, "write", false, "write the index of each tar beside it")
 			columnFlags(flags, &o)
 			jsonFlag(flags, &asJSON)
 		},
@@ -83,6 +89,11 @@ records, path. With -json each line is {"shard", "path", "records"}.`,
 			defer d.Close()
 			for _, line := range d.Warnings() {
 				fmt.Fprintln(stderr, line)
+			}
+			if write {
+				if _, err := d.WriteIndexes(ctx); err != nil {
+					return err
+				}
 			}
 			for _, row := range d.Shards() {
 				if asJSON {
@@ -104,7 +115,7 @@ func dataVerify() Command {
 	var asJSON bool
 	return Command{
 		Name:  "data verify",
-		Usage: "SRC… [-num_classes N] [-threads N] [-json] [-image_key K] [-label_key K]\n  [-captions none|stored|class] [-caption_key K] [-caption_template T] [-class_names F]",
+		Usage: "SRC… [-num_classes N] [-threads N] [-json] [-image_key K] [-label_key K] [-cache_dir DIR]\n  [-captions none|stored|class] [-caption_key K] [-caption_template T] [-class_names F]",
 		Short: "read and decode every record",
 		Long: `Prints a line for each bad record (shard, key, offset, error), then how many records there are and
 how many are bad. Exit status 1 if any is. With -json: {"shard", "key", "offset", "error"} for each,
@@ -118,7 +129,7 @@ then {"records", "bad"}.`,
 		},
 		Run: func(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			if len(args) == 0 {
-				return usagef("no source, want tar files, folders or fashion-mnist")
+				return usagef("no source, want tar files, folders, URLs or fashion-mnist")
 			}
 			if err := useThreads(o.Workers); err != nil {
 				return err
@@ -163,7 +174,7 @@ func dataDump() Command {
 	var out string
 	return Command{
 		Name:  "data dump",
-		Usage: "SRC… -out DIR [-from K] [-n N] [-seed S] [-resolution R] [-channels C] [-pad P]\n  [-crop C] [-crop_size P] [-filter F] [-image_key K] [-label_key K]\n  [-captions none|stored|class] [-caption_key K] [-caption_template T] [-class_names F]",
+		Usage: "SRC… -out DIR [-from K] [-n N] [-seed S] [-resolution R] [-channels C] [-pad P]\n  [-crop C] [-crop_size P] [-filter F] [-image_key K] [-label_key K] [-cache_dir DIR]\n  [-captions none|stored|class] [-caption_key K] [-caption_template T] [-class_names F]",
 		Short: "the examples of some positions as PNG files",
 		Long: `Writes the examples at positions K … K+N as the model sees them, before flip and normalisation, and
 prints {"position", "key", "file"} for each, and "text" where it has a caption.`,
@@ -243,10 +254,12 @@ celeba, imagenet: not to be had by a program; the error says where they are, and
 	}
 }
 
-// columnFlags are the keys of [data] that say where images and labels are.
+// columnFlags are the keys of [data] that say where images and labels are, and where
+// what came from a server is kept.
 func columnFlags(flags *flag.FlagSet, o *datasets.Options) {
 	flags.StringVar(&o.ImageKey, "image_key", "", "column `K` of the image or its file's name; empty: the usual ones")
 	flags.StringVar(&o.LabelKey, "label_key", "", "column, JSON field or attribute `K` of the label; empty: the usual ones")
+	flags.StringVar(&o.CacheDir, "cache_dir", "", "folder `DIR` for remote shards and indices, or none; empty: in the user's cache folder")
 }
 
 // captionFlags are the keys of [data] that make captions.
@@ -259,7 +272,7 @@ func captionFlags(flags *flag.FlagSet, o *datasets.Options) {
 
 func openData(ctx context.Context, o datasets.Options, sources []string) (*datasets.Dataset, error) {
 	if len(sources) == 0 {
-		return nil, usagef("no source, want tar files, folders or fashion-mnist")
+		return nil, usagef("no source, want tar files, folders, URLs or fashion-mnist")
 	}
 	o.Sources = sources
 	return datasets.Open(ctx, o)

@@ -66,6 +66,15 @@ func describe(d engine.Diagnosis) string {
 	if len(d.GPUs) > 0 {
 		row("GPU", "%s; driver %s", strings.Join(d.GPUs, ", "), d.NvidiaDriver)
 	}
+	if v := d.CUDA; v != (engine.CUDAVersions{}) {
+		or := func(text string) string {
+			if text == "" {
+				return "not found"
+			}
+			return text
+		}
+		row("CUDA", "driver %s, which runs CUDA %s; runtime %s; cuDNN %s; provider %s", or(v.Driver), or(v.DriverCUDA), or(v.Runtime), or(v.CuDNN), or(v.Provider))
+	}
 	for _, p := range d.Problems {
 		row("problem", "%s\n%-10s %s", p.What, "  do", p.Do)
 	}

@@ -19,8 +19,8 @@ func evaluate() Command {
 	var threads int
 	return Command{
 		Name: "evaluate",
-		Usage: `METRIC GENERATED REFERENCE [-features F] [-input_range R] [-resize clean|pytorch] [-output NAME]
-  [-resolution N] [-normalize] [-k K] [-subsets N] [-subset_size N] [-seed S] [-provider P] [-threads N] [-json]
+		Usage: `METRIC GENERATED REFERENCE [-features F] [-input_range R] [-resize clean|pytorch]
+  [-output NAME] [-resolution N] [-normalize] [-k K] [-subsets N] [-subset_size N] [-seed S] [-provider P] [-threads N] [-json]
   or stats IMAGES -out F.npz`,
 		Short: "FID, KID and other distances of two sets",
 		Long: `METRIC is one of
@@ -139,7 +139,7 @@ func evaluationText(e *pipeline.Evaluation, out string) string {
 	if e.Metric == "stats" {
 		set("set", e.Reference)
 	} else {
-		set("generated", e.Generated)
+		set("generated", *e.Generated)
 		set("reference", e.Reference)
 	}
 	if f := e.Features; f != nil {

@@ -21,8 +21,8 @@ func generate() Command {
 	var set *flag.FlagSet
 	return Command{
 		Name: "generate",
-		Usage: `-model DIR -out DIR [-prompts FILE | -prompt TEXT | -classes all|LIST [-class_names FILE] [-template T]]
-  [-n N | -indices LIST] [-negative TEXT] [-sampler S] [-steps N] [-eta E] [-guidance G] [-seed S] [-latents F.npy]
+		Usage: `-model DIR -out DIR [-prompts FILE | -prompt TEXT | -classes all|LIST]
+  [-class_names FILE] [-template T] [-n N | -indices LIST] [-negative TEXT] [-sampler S] [-steps N] [-eta E] [-guidance G] [-seed S] [-latents F.npy]
   [-resolution R|HxW] [-weights ema|raw] [-batch N] [-provider P] [-threads N]`,
 		Short: "make images from a trained model",
 		Long: `Writes n PNGs for each prompt or class (or n in all, of an unconditional model) and manifest.jsonl, a
@@ -46,13 +46,17 @@ other settings want another one. LIST is like 0,3,5-7.`,
 			flags.StringVar(&o.Negative, "negative", "", "negative prompt `TEXT`: guidance leads away from it")
 			flags.StringVar(&classes, "classes", "all", "`all`, or a list of classes")
 			flags.StringVar(&o.ClassNames, "class_names", "", "`FILE` of class names, one a line; default class_names.txt of the model")
-			flags.StringVar(&o.Template, "template", "{class}", "caption of a class: {class}, or its {first} or any {synonym}")
+			flags.StringVar(&o.Template, "template", "", "caption of a class: {class}, or its {first} or any {synonym}; default the training's")
 			flags.IntVar(&o.PerClass, "n", 1, "images a class or prompt")
 			flags.StringVar(&indices, "indices", "", "`LIST` of images of each class or prompt, instead of the first n")
-			flags.StringVar(&o.Sampler, "sampler", "", strings.Join(sampler.Names(), ", ")+"; default the folder's scheduler, ddim for DDPM's")
+			flags.StringVar(&o.Sampler, "sampler", "", strings.Join(sampler.Names(), ", ")+"; default: the folder's (DDPM's: ddim)")
 			flags.IntVar(&o.Steps, "steps", 50, "denoising steps")
 			flags.Float64Var(&o.Eta, "eta", 0, "noise that DDIM puts back, 0 to 1")
-			flags.Float64Var(&o.Guidance, "guidance", math.NaN(), "classifier-free guidance scale; 1 is off; default 7.5 of a model that takes text, else 1")
+			o.Guidance = math.NaN()
+			flags.Func("guidance", "classifier-free guidance scale `G`; 1 is off; default 7.5 of a model that takes text, else 1", func(text string) (err error) {
+				o.Guidance, err = strconv.ParseFloat(text, 64)
+				return err
+			})
 			flags.Uint64Var(&o.Seed, "seed", 0, "seed of the noise")
 			flags.StringVar(&o.Latents, "latents", "", "initial noise [images, C, H, W] from `F.npy`")
 			flags.StringVar(&resolution, "resolution", "", "pixels `R` or HxW; default the config's sample_size")
@@ -149,6 +153,11 @@ func parseList(name, text string) ([]int, error) {
 	return list, nil
 }
 
+// maxPixels bounds -resolution: a graph has constants of an image's size, so that
+// a slip of the finger would end the program for want of memory. It is the upper
+// end of [data] resolution's range too.
+const maxPixels = 16384
+
 // parseResolution reads pixels, R or HxW; zeros where there are none.
 func parseResolution(text string) (height, width int, err error) {
 	if text == "" {
@@ -162,6 +171,9 @@ func parseResolution(text string) (height, width int, err error) {
 	}
 	if height < 1 || width < 1 {
 		return 0, 0, usagef("-resolution %q, want at least 1", text)
+	}
+	if height > maxPixels || width > maxPixels {
+		return 0, 0, usagef("-resolution %q, want at most %d", text, maxPixels)
 	}
 	return height, width, nil
 }

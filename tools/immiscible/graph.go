@@ -41,7 +41,8 @@ func graphShow() Command {
 		Long: `Imports a forward graph and tells its inputs, outputs and nodes by operator (those computed at import
 left out), its parameters, the floating-point operations of its convolutions and products, the
 memory of its intermediate values in the forward pass and in a training step, the patterns that were
-recognised, and what gets no gradient. Symbolic dimensions need numbers: -dim batch=1.
+recognised, and what gets no gradient. Symbolic dimensions without a -dim are taken as 1 for the
+first of an input, 64 for height and width, 77 for others.
 
 With -dot it prints a picture for Graphviz instead, of the whole graph or of the nodes at a scope.`,
 		Flags: func(flags *flag.FlagSet) {
@@ -86,6 +87,9 @@ func graphText(s *pipeline.GraphSummary) string {
 	}
 	for _, v := range s.Outputs {
 		fmt.Fprintf(&b, "output     %s %s%v\n", v.Name, v.DType, v.Shape)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Assumed)) {
+		fmt.Fprintf(&b, "assumed    %s = %d\n", name, s.Assumed[name])
 	}
 	total := 0
 	for _, n := range s.Nodes {
@@ -158,6 +162,36 @@ loss_scale counts 1 where mse and cross-entropy are not given one.`,
 			}
 			o.File, o.Messages = args[0], stderr
 			return pipeline.Differentiate(o)
+		},
+	}
+}
+
+func graphWeights() Command {
+	var from, out string
+	return Command{
+		Name:  "graph weights",
+		Usage: "FILE.onnx [-from WEIGHTS.safetensors] -out OUT",
+		Short: "take the weights out of an exported denoiser, and put trained ones in",
+		Long: `Without -from it makes OUT a diffusers folder, which train and generate take: the config.json that
+stands beside the file, and the file's weights under their state-dict keys, transposed back where the
+exporter transposed them. Every parameter of config.json's model must be there, in its shape.
+
+With -from it writes OUT, a copy of the file with these weights, under the file's names for them or
+under state-dict keys: same names, same types, same layout.`,
+		Flags: func(flags *flag.FlagSet) {
+			flags.StringVar(&from, "from", "", "trained weights `FILE`.safetensors")
+			flags.StringVar(&out, "out", "", "folder, or with -from the new `FILE`.onnx")
+		},
+		Run: func(_ context.Context, args []string, _, _ io.Writer) error {
+			switch {
+			case len(args) != 1:
+				return usagef("%d files, want one", len(args))
+			case out == "":
+				return usagef("no -out, want a folder, or with -from a file")
+			case from == "":
+				return pipeline.UnpackGraph(args[0], out)
+			}
+			return pipeline.RepackGraph(args[0], from, out)
 		},
 	}
 }

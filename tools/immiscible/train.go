@@ -29,7 +29,7 @@ The same command goes on where it was stopped (-resume auto); SIGINT and SIGTERM
 write a checkpoint. -resume never wants an empty folder; a PATH names a checkpoint.`,
 		Flags: func(flags *flag.FlagSet) {
 			flags.StringVar(&config, "config", "", "settings in the TOML file `F`; it may be partial")
-			flags.StringVar(&preset, "preset", "", "start from preset `P`: "+presetNames())
+			flags.StringVar(&preset, "preset", "", "preset `P`: "+presetNames())
 			flags.Var(&sets, "set", "`table.key=value`: one setting, in TOML; may be repeated")
 			flags.StringVar(&out, "out", "", "the run's folder `DIR`; default runs/<preset>")
 			flags.StringVar(&resume, "resume", "auto", "`auto`, never, or a checkpoint's path")

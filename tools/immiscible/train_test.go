@@ -300,8 +300,22 @@ func TestTrainDryRun(t *testing.T) {
 		}
 	}
 	stdout, _ = mustCall(t, append(tinyTrain(out), "-dry-run", "-json")...)
-	var plan struct{ Parameters, StateBytes int64 }
-	if err := json.Unmarshal([]byte(stdout), &plan); err != nil || plan.Parameters == 0 {
+	var plan struct {
+		Parameters, StateBytes int64
+		Config                 struct {
+			Train struct {
+				BatchSize int `json:"batch_size"`
+			}
+			Model struct {
+				UNet struct {
+					SampleSize int `json:"sample_size"`
+				}
+			}
+			Runtime struct{ CUDA map[string]any }
+		}
+	}
+	if err := json.Unmarshal([]byte(stdout), &plan); err != nil || plan.Parameters == 0 ||
+		plan.Config.Train.BatchSize != 8 || plan.Config.Model.UNet.SampleSize != 8 || plan.Config.Runtime.CUDA["use_tf32"] != true {
 		t.Errorf("-json gives %q, %v", stdout, err)
 	}
 }

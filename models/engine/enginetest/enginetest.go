@@ -2,7 +2,9 @@
 package enginetest
 
 import (
+	"cmp"
 	"context"
+	"os"
 	"sync"
 	"testing"
 
@@ -10,10 +12,14 @@ import (
 )
 
 var shared = sync.OnceValues(func() (*engine.Engine, error) {
-	return engine.Open(context.Background(), engine.Options{Provider: "cpu"})
+	return engine.Open(context.Background(), engine.Options{Provider: cmp.Or(os.Getenv(ProviderEnv), "cpu"), CUDA: map[string]string{"use_tf32": "0"}})
 })
 
-// Open returns the test process's engine on the CPU. The first call provisions
+// ProviderEnv names the environment variable by which tools/gpu/check.sh runs
+// tests on a GPU, with TF32 off. Everyday tests run on the CPU.
+const ProviderEnv = "IMMISCIBLE_TEST_PROVIDER"
+
+// Open returns the test process's engine. The first call provisions
 // ONNX Runtime where the machine has none; a test that cannot have it fails.
 func Open(t testing.TB) *engine.Engine {
 	t.Helper()

@@ -14,13 +14,13 @@ struct conv {
 // struct addend is a tensor that is added to the result on its way out. The
 // result may lie over it.
 struct addend {
-  const float *data;  // [n, channels, pixels], or NULL
-  ptrdiff_t pixels;   // of a plane: as many as the result has, or 1 for all
+  const float *data;                // or NULL
+  ptrdiff_t image, channel, pixel;  // from one to the next; 0: one for all
 };
 
-// Each returns NULL, or what went wrong. bias and dbias may be NULL.
+// Each returns NULL, or what went wrong. bias may be NULL.
 const char *conv_forward(const struct crew *, const struct conv *, const float *x, const float *weight, const float *bias, struct addend, float *y);
 const char *conv_input_grad(const struct crew *, const struct conv *, const float *dy, const float *weight, struct addend, float *dx);
-const char *conv_weight_grad(const struct crew *, const struct conv *, const float *x, const float *dy, float *dweight, float *dbias);
+const char *conv_weight_grad(const struct crew *, const struct conv *, const float *x, const float *dy, float *dweight);
 
 #endif

@@ -95,27 +95,8 @@ static void weigh_task(const void *arg, float *scratch, size_t i) {
     for (int q0 = 0; q0 < pixels; q0 += CHUNK) {
       const int q1 = q0 + CHUNK < pixels ? q0 + CHUNK : pixels;
       values_copy(w, block, r0, q0, q1, values);
-      weight_sums_bias(&w->sums, share, range, block, values, q1 - q0);
       kernels->product(window, row, padded, step + q0, values, q1 - q0, vectors, 0, sums);
     }
-  }
-}
-
-// bias_grad is for the few output channels that are not in the lanes.
-static void bias_grad(const struct conv *g, const float *dy, float *dbias) {
-  const int plane = g->oh * g->ow;
-  for (int o = 0; o < g->o; o++) {
-    float sum = 0;
-    for (int n = 0; n < g->n; n++) {
-      const float *d = dy + ((size_t)n * g->o + o) * plane;
-      float part[8] = {0}, rest = 0;
-      int q = 0;
-      for (; q + 8 <= plane; q += 8)
-        for (int j = 0; j < 8; j++) part[j] += d[q + j];
-      for (; q < plane; q++) rest += d[q];
-      sum += ((part[0] + part[1]) + (part[2] + part[3])) + ((part[4] + part[5]) + (part[6] + part[7])) + rest;
-    }
-    dbias[o] = sum;
   }
 }
 
@@ -137,9 +118,9 @@ static void plan(struct weigh *w) {
   if (w->run > most) w->run = most;
 }
 
-const char *conv_weight_grad(const struct crew *crew, const struct conv *g, const float *x, const float *dy, float *dweight, float *dbias) {
-  if (winograd_fits(g, crew->kernels)) return winograd_weight_grad(crew, g, x, dy, dweight, dbias);
-  struct weigh w = {.sums = {.crew = crew, .dweight = dweight, .dbias = dbias, .taps = g->kh * g->kw}, .kw = g->kw};
+const char *conv_weight_grad(const struct crew *crew, const struct conv *g, const float *x, const float *dy, float *dweight) {
+  if (winograd_fits(g, crew->kernels)) return winograd_weight_grad(crew, g, x, dy, dweight);
+  struct weigh w = {.sums = {.crew = crew, .dweight = dweight, .taps = g->kh * g->kw}, .kw = g->kw};
   w.sums.swapped = g->stride_h == 1 && g->stride_w == 1 && g->o < crew->kernels->lanes && g->o < g->c;
   if (w.sums.swapped) {
     w.rows = dy, w.values = x, w.sums.channels = g->o, w.sums.lanes = lanes_of(crew->kernels, g->c);
@@ -168,6 +149,5 @@ const char *conv_weight_grad(const struct crew *crew, const struct conv *g, cons
   err = crew_run(crew, (size_t)w.sums.lanes.blocks * w.sums.ranges * w.sums.shares, floats, weigh_task, &w);
   if (!err) err = weight_sums_finish(&w.sums);
   weight_sums_free(&w.sums);
-  if (!err && dbias && w.sums.swapped) bias_grad(g, dy, dbias);
   return err;
 }

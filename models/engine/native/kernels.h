@@ -36,9 +36,6 @@ struct kernels {
   // transpose sets dst[c·dstPitch + r] = src[r·srcPitch + c].
   void (*transpose)(const float *src, ptrdiff_t src_pitch, int rows, int cols, float *dst, ptrdiff_t dst_pitch);
 
-  // add_rows adds the sum of n rows of values [n][width] to acc [width].
-  void (*add_rows)(const float *values, int n, int width, float *acc);
-
   // Winograd's transforms, in winograd.h's terms. Position k of a tile lies
   // k·position floats after position 0.
   // split takes rows i0…i1−1 of n floats, the first one at src, apart by the
@@ -64,10 +61,20 @@ struct kernels {
   // sum[c] = Σ dz and sum_hat[c] = Σ dz·x̂, where dz is dy, or if silu dy taken
   // back through SiLU, and then written out (dz may be dy).
   void (*normalize_sums)(const float *dy, const float *x, int channels, ptrdiff_t n, float mean, float r, const float *scale, const float *bias, int silu, float *dz, float *sum, float *sum_hat);
-  // dx = r·scale[c]·dz − by_hat·x̂ − by_one; dx may be dz.
-  void (*normalize_grad)(const float *dz, const float *x, int channels, ptrdiff_t n, float mean, float r, const float *scale, float by_hat, float by_one, float *dx);
+  // dx = r·scale[c]·dz − by_hat·x̂ − by_one + addend (or NULL); dx may be dz.
+  void (*normalize_grad)(const float *dz, const float *x, int channels, ptrdiff_t n, float mean, float r, const float *scale, float by_hat, float by_one, const float *addend, float *dx);
   // dx = dy·(s + αx·s·(1 − s)) for s = σ(αx); dx may be dy.
   void (*gelu_grad)(const float *dy, const float *x, ptrdiff_t n, float alpha, float *dx);
+  // y = x·scale where mask is not 0, else 0; y may be x.
+  void (*dropout)(const float *x, const uint8_t *mask, ptrdiff_t n, float scale, float *y);
+
+  // Attention's softmax, of a row that lies in pieces: piece i is count[i] floats
+  // at x + at[i]. It puts e^(scale·(x − greatest)) into x; *shift becomes
+  // scale·greatest. Returns the sum.
+  float (*softmax)(float *x, const int32_t *at, const int32_t *count, int pieces, float scale, float *shift);
+  // softmax_grad puts P = e^(scale·p − shift[r]) into row r of p and
+  // scale·P·(dp − delta[r]) into dp's: n floats each, pitch apart.
+  void (*softmax_grad)(float *p, float *dp, int rows, int pitch, int n, float scale, const float *shift, const float *delta);
 
   // adamw takes n elements of params, grads, exp_avg, exp_avg_sq, ema_params to
   // the new params, exp_avg, exp_avg_sq, ema_params, which may lie over them.

@@ -143,11 +143,3 @@ TARGET static void transpose(const float *src, ptrdiff_t src_pitch, int rows, in
   for (int r = 0; r < rows; r++)
     for (int c = r < whole_rows ? whole_cols : 0; c < cols; c++) dst[c * dst_pitch + r] = src[r * src_pitch + c];
 }
-
-TARGET static void add_rows(const float *values, int n, int width, float *acc) {
-  for (int l = 0; l < width; l += LANES) {
-    vec sum = SPLAT(0.0f);
-    for (int i = 0; i < n; i++) sum += LOAD(values + (ptrdiff_t)i * width + l);
-    STORE(acc + l, LOAD(acc + l) + sum);
-  }
-}

@@ -14,12 +14,11 @@ INLINE float total(vec v) {
 // newton improves r ≈ 1/d.
 INLINE vec newton(vec d, vec r) { return r + r * (SPLAT(1.0f) - d * r); }
 
-// logistic is σ(z) = 1/(1 + e^−z) within 3 units in the last place. e^y is
-// 2^n·e^f with n = round(y / ln 2) and |f| ≤ ln 2 / 2, where e^f is a Taylor
-// polynomial of degree 7 (error 6e-9); y is held within ±80, which changes no
-// σ by more than 2e-35 (so −1e30·σ(−1e30) is −2e-5, not 0). A NaN goes through.
-INLINE vec logistic(vec z) {
-  const vec y = GREATEST(SPLAT(-80.0f), LEAST(SPLAT(80.0f), -z));
+// exponential is e^y = 2^n·e^f with n = round(y / ln 2) and |f| ≤ ln 2 / 2, where
+// e^f is a Taylor polynomial of degree 7 (error 6e-9); y is held within ±80. A
+// NaN goes through.
+INLINE vec exponential(vec x) {
+  const vec y = GREATEST(SPLAT(-80.0f), LEAST(SPLAT(80.0f), x));
   // Adding 1.5·2^23 rounds to an integer and leaves it in the low bits.
   const vec shifted = y * SPLAT(1.44269504f) + SPLAT(12582912.0f);
   const vec n = shifted - SPLAT(12582912.0f);
@@ -33,7 +32,13 @@ INLINE vec logistic(vec z) {
   p = p * f + SPLAT(1.0f);
   p = p * f + SPLAT(1.0f);
   const vec power = (vec)(((ivec)shifted + 127) << 23);  // 2^n: the shift drops the high bits
-  const vec d = SPLAT(1.0f) + p * power;
+  return p * power;
+}
+
+// logistic is σ(z) = 1/(1 + e^−z) within 3 units in the last place. Holding z
+// within ±80 changes no σ by more than 2e-35 (so −1e30·σ(−1e30) is −2e-5, not 0).
+INLINE vec logistic(vec z) {
+  const vec d = SPLAT(1.0f) + exponential(-z);
   return RECIPROCAL(d);
 }
 
@@ -128,15 +133,22 @@ TARGET static void normalize_sums(const float *dy, const float *x, int channels,
   else normalize_sums_with(dy, x, channels, n, mean, r, scale, bias, dz, sum, sum_hat, 0);
 }
 
-TARGET static void normalize_grad(const float *dz, const float *x, int channels, ptrdiff_t n, float mean, float r, const float *scale, float by_hat, float by_one, float *dx) {
+TARGET static void normalize_grad(const float *dz, const float *x, int channels, ptrdiff_t n, float mean, float r, const float *scale, float by_hat, float by_one, const float *addend, float *dx) {
   const float slope = by_hat * r, constant = by_one;
   const vec m = SPLAT(mean), b = SPLAT(slope), k = SPLAT(constant);
   for (int c = 0; c < channels; c++, x += n, dz += n, dx += n) {
     const float factor = r * scale[c];
     const vec a = SPLAT(factor);
     ptrdiff_t i = 0;
-    for (; i + LANES <= n; i += LANES) STORE(dx + i, LOAD(dz + i) * a - (LOAD(x + i) - m) * b - k);
-    if (i < n) partial_store(dx + i, partial_load(dz + i, n - i) * a - (partial_load(x + i, n - i) - m) * b - k, n - i);
+    for (; i + LANES <= n; i += LANES) {
+      const vec d = LOAD(dz + i) * a - (LOAD(x + i) - m) * b - k;
+      STORE(dx + i, addend ? d + LOAD(addend + i) : d);
+    }
+    if (i < n) {
+      const vec d = partial_load(dz + i, n - i) * a - (partial_load(x + i, n - i) - m) * b - k;
+      partial_store(dx + i, addend ? d + partial_load(addend + i, n - i) : d, n - i);
+    }
+    if (addend) addend += n;
   }
 }
 
@@ -146,6 +158,12 @@ TARGET static void gelu_grad(const float *dy, const float *x, ptrdiff_t n, float
   for (; i + LANES <= n; i += LANES) STORE(dx + i, through(LOAD(dy + i), LOAD(x + i) * a));
   if (i < n) partial_store(dx + i, through(partial_load(dy + i, n - i), partial_load(x + i, n - i) * a), n - i);
 }
+
+TARGET static void dropout(const float *x, const uint8_t *mask, ptrdiff_t n, float scale, float *y) {
+  for (ptrdiff_t i = 0; i < n; i++) y[i] = mask[i] ? x[i] * scale : 0;
+}
+
+#include "kernels_attention_body.h"
 
 const struct kernels NAME = {
   .name = TITLE,
@@ -159,7 +177,6 @@ const struct kernels NAME = {
 #endif
   .product = product,
   .transpose = transpose,
-  .add_rows = add_rows,
   .split = split,
   .tiles_in = tiles_in,
   .weight_in = weight_in,
@@ -171,5 +188,8 @@ const struct kernels NAME = {
   .normalize_sums = normalize_sums,
   .normalize_grad = normalize_grad,
   .gelu_grad = gelu_grad,
+  .dropout = dropout,
+  .softmax = softmax,
+  .softmax_grad = softmax_grad,
   .adamw = adamw,
 };

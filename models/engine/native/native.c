@@ -116,16 +116,19 @@ static void read_text(const struct reader *r, const char *name, char *out, size_
 }
 
 static void *read_attributes(const struct reader *r, struct attributes *a) {
-  *a = (struct attributes){.strides = {1, 1}, .epsilon = 1e-5f, .alpha = 1};
+  *a = (struct attributes){.strides = {1, 1}, .epsilon = 1e-5f, .alpha = 1, .scale = 1};
   void *failed = read_ints(r, "kernel_shape", a->kernel_shape, 2);
   if (!failed) failed = read_ints(r, "strides", a->strides, 2);
   if (!failed) failed = read_ints(r, "pads", a->pads, 4);
   if (!failed) failed = read_ints(r, "shape", a->shape, 4);
   if (failed) return failed;
   read_int(r, "num_groups", &a->num_groups);
+  read_int(r, "num_heads", &a->num_heads);
+  read_int(r, "batch", &a->batch);
   if (r->info) {
     read_float(r, "epsilon", &a->epsilon);
     read_float(r, "alpha", &a->alpha);
+    read_float(r, "scale", &a->scale);
     read_text(r, "activation", a->activation, sizeof a->activation);
   }
   return NULL;
@@ -274,7 +277,8 @@ static void *infer(const struct custom_op *op, void *context) {
 static const struct operation *of(const struct custom_op *op) { return ((const struct operator *)op)->operation; }
 static const char *name(const struct custom_op *op) { return of(op)->name; }
 static const char *provider(const struct custom_op *op) { return (void)op, NULL; }
-static int type(const struct custom_op *op, size_t i) { return (void)op, (void)i, ELEMENT_FLOAT; }
+static int input_type(const struct custom_op *op, size_t i) { return i > 0 && (int)i == of(op)->truth ? ELEMENT_BOOL : ELEMENT_FLOAT; }
+static int output_type(const struct custom_op *op, size_t i) { return (void)op, (void)i, ELEMENT_FLOAT; }
 static size_t inputs(const struct custom_op *op) { return of(op)->inputs; }
 static size_t outputs(const struct custom_op *op) { return of(op)->outputs; }
 static int input_characteristic(const struct custom_op *op, size_t i) { return (int)i < of(op)->required_inputs ? REQUIRED : OPTIONAL; }
@@ -319,8 +323,8 @@ static void make_domain(void) {
   for (int i = 0; i < operation_count && !domain_error; i++) {
     list[i].operation = &operations[i];
     list[i].op = (struct custom_op){
-      .version = ORT_VERSION, .name = name, .provider = provider, .input_type = type, .inputs = inputs, .output_type = type,
-      .outputs = outputs, .destroy = destroy, .input_characteristic = input_characteristic,
+      .version = ORT_VERSION, .name = name, .provider = provider, .input_type = input_type, .inputs = inputs,
+      .output_type = output_type, .outputs = outputs, .destroy = destroy, .input_characteristic = input_characteristic,
       .output_characteristic = output_characteristic, .input_memory = memory, .variadic_input_minimum = one,
       .variadic_input_homogeneous = one, .variadic_output_minimum = one, .variadic_output_homogeneous = one,
       .create = create, .compute = compute, .infer = infer, .start_version = one,

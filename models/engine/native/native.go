@@ -8,17 +8,22 @@
 //
 //	Conv(x, weight, bias?, addend?) → y            kernel_shape strides pads
 //	ConvInputGrad(dy, weight, addend?) → dx        kernel_shape strides pads shape
-//	ConvWeightGrad(x, dy) → dweight, dbias?        kernel_shape strides pads
+//	ConvWeightGrad(x, dy) → dweight                kernel_shape strides pads
 //	GroupNormalization(x, scale, bias) → y, mean?, inv_std_dev?
 //	                                               num_groups epsilon activation
-//	GroupNormalizationGrad(dy, x, scale, bias, mean, inv_std_dev)
+//	GroupNormalizationGrad(dy, x, scale, bias, mean, inv_std_dev, addend?)
 //	    → dx, dscale?, dbias?                      num_groups activation
 //	QuickGeluGrad(dy, x) → dx                      alpha
+//	Dropout(x, mask bool) → y                      scale; 0 where mask is false
+//	Attention(q, k, v) → y, stats?                 batch num_heads scale; rows are tokens
+//	AttentionGrad(dy, q, k, v, y, stats) → dq, dk, dv
+//	                                               batch num_heads scale
 //	AdamW(params, grads, exp_avg, exp_avg_sq, ema_params, lr, beta1, beta2, eps, weight_decay,
 //	    bias_correction1, bias_correction2, clip_coef, ema_decay)
 //	    → params, exp_avg, exp_avg_sq, ema_params  flat; the outputs may be the inputs' memory
 //
-// An addend is added to the result: it has the result's shape, or [N, C, 1, 1].
+// An addend is added to the first result. It has the result's shape; a
+// convolution's may have N, C, or H and W together of 1.
 //
 // Read operators.c for shape rules, winograd.c and winograd_weight.c for 3 × 3
 // convolutions of stride 1, conv.c and conv_weight.c for the others,

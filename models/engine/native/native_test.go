@@ -49,10 +49,12 @@ func engineOf(t testing.TB, threads int) *engine.Engine {
 	return e
 }
 
-// array is a float32 tensor; a nil *array is an absent optional operand.
+// array is a float32 tensor, or with truth a bool one; a nil *array is an absent
+// optional operand.
 type array struct {
 	shape []int
 	data  []float32
+	truth bool
 }
 
 func zeros(shape ...int) *array {
@@ -60,7 +62,7 @@ func zeros(shape ...int) *array {
 	for _, d := range shape {
 		n *= d
 	}
-	return &array{shape, make([]float32, n)}
+	return &array{shape: shape, data: make([]float32, n)}
 }
 
 // random draws from a normal distribution; the seed is part of the test.
@@ -92,7 +94,11 @@ func opModel(op string, attrs []*onnx.AttributeProto, inputs, outputs []*array) 
 			continue
 		}
 		node.Input = append(node.Input, string(rune('a'+i)))
-		g.Input = append(g.Input, onnx.NewValueInfo(string(rune('a'+i)), onnx.TensorProto_FLOAT, in.dims()))
+		dtype := onnx.TensorProto_FLOAT
+		if in.truth {
+			dtype = onnx.TensorProto_BOOL
+		}
+		g.Input = append(g.Input, onnx.NewValueInfo(string(rune('a'+i)), dtype, in.dims()))
 	}
 	for i, out := range outputs {
 		if out == nil {
@@ -144,14 +150,11 @@ func tryModel(t testing.TB, threads int, m *onnx.ModelProto, inputs, outputs []*
 		if in == nil {
 			continue
 		}
-		x, err := e.NewTensor(engine.Float32, in.dims()...)
+		x, err := in.tensor(e)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer x.Close()
-		if err := x.SetFloat32(in.data); err != nil {
-			t.Fatal(err)
-		}
 		tensors[string(rune('a'+i))] = x
 	}
 	results, err := engine.RunOnce(e, data, tensors)
@@ -162,11 +165,31 @@ func tryModel(t testing.TB, threads int, m *onnx.ModelProto, inputs, outputs []*
 	for i, out := range outputs {
 		if out != nil {
 			y := results[string(rune('z'-i))]
-			got[i] = &array{out.shape, y.GetFloat32()}
+			got[i] = &array{shape: out.shape, data: y.GetFloat32()}
 			y.Close()
 		}
 	}
 	return got, nil
+}
+
+// tensor is a in ONNX Runtime's memory.
+func (a *array) tensor(e *engine.Engine) (*engine.Tensor, error) {
+	if !a.truth {
+		x, err := e.NewTensor(engine.Float32, a.dims()...)
+		if err != nil {
+			return nil, err
+		}
+		return x, x.SetFloat32(a.data)
+	}
+	x, err := e.NewTensor(engine.Bool, a.dims()...)
+	if err != nil {
+		return nil, err
+	}
+	raw := make([]byte, len(a.data))
+	for i, v := range a.data {
+		raw[i] = byte(v)
+	}
+	return x, x.Upload(raw)
 }
 
 func runOp(t testing.TB, threads int, op string, attrs []*onnx.AttributeProto, inputs, outputs []*array) []*array {
@@ -255,7 +278,9 @@ func TestInplace(t *testing.T) {
 		{"Conv", d.attrs(), []*array{random(8, 4, 3, 9, 10), random(3, 20, 3, 3, 3), nil, wide}, 3, []*array{wide}},
 		{"ConvInputGrad", g.inputAttrs(), []*array{wide, random(3, 20, 18, 3, 3), image}, 2, []*array{image}},
 		{"GroupNormalizationGrad", group.attrs(), []*array{dy, x, scale, bias, stats, stats}, 0, []*array{x, scale, scale}},
+		{"GroupNormalizationGrad", group.attrs(), []*array{dy, x, scale, bias, stats, stats, random(8, x.shape...)}, 0, []*array{x, scale, scale}},
 		{"QuickGeluGrad", nil, []*array{dy, x}, 0, []*array{x}},
+		{"Dropout", nil, []*array{x, truths(x.shape...)}, 0, []*array{x}},
 	} {
 		inplace, err := tryModel(t, 2, negated(opModel(c.op, c.attrs, c.inputs, c.outputs), c.operand), c.inputs, c.outputs)
 		if err != nil {

@@ -16,7 +16,7 @@ enum { ELEMENTS = 16 * 1024 };  // of a task: enough to make handing it out chea
 struct norm_call {
   const struct crew *crew;
   struct norm norm;
-  const float *dy, *x, *scale, *bias, *mean_in, *r_in;
+  const float *dy, *x, *scale, *bias, *mean_in, *r_in, *addend;
   float *y, *mean, *r;
   float *sum, *sum_hat, *dscale, *dbias;
   int share;  // groups of a task
@@ -71,7 +71,8 @@ static void grad_task(const void *arg, float *scratch, size_t task) {
       ones += a->scale[c + j] * sum[j];
       hats += a->scale[c + j] * sum_hat[j];
     }
-    k->normalize_grad(dz, x, channels, g->pixels, mean, r, a->scale + c, r / (float)size * hats, r / (float)size * ones, dx);
+    const float *addend = a->addend ? a->addend + i * size : NULL;
+    k->normalize_grad(dz, x, channels, g->pixels, mean, r, a->scale + c, r / (float)size * hats, r / (float)size * ones, addend, dx);
   }
 }
 
@@ -93,9 +94,9 @@ static void batch_task(const void *arg, float *scratch, size_t task) {
   }
 }
 
-const char *norm_grad(const struct crew *crew, const struct norm *g, const float *dy, const float *x, const float *scale, const float *bias, const float *mean, const float *r, float *dx, float *dscale, float *dbias) {
+const char *norm_grad(const struct crew *crew, const struct norm *g, const float *dy, const float *x, const float *scale, const float *bias, const float *mean, const float *r, const float *addend, float *dx, float *dscale, float *dbias) {
   struct norm_call a = {
-    .crew = crew, .norm = *g, .dy = dy, .x = x, .scale = scale, .bias = bias, .mean_in = mean, .r_in = r, .y = dx, .dscale = dscale, .dbias = dbias,
+    .crew = crew, .norm = *g, .dy = dy, .x = x, .scale = scale, .bias = bias, .mean_in = mean, .r_in = r, .addend = addend, .y = dx, .dscale = dscale, .dbias = dbias,
     .share = share_of(g),
   };
   const size_t sums = (size_t)g->n * g->channels;
@@ -125,4 +126,24 @@ static void gelu_task(const void *arg, float *scratch, size_t task) {
 const char *gelu_grad(const struct crew *crew, const float *dy, const float *x, ptrdiff_t n, float alpha, float *dx) {
   const struct gelu_call a = {.crew = crew, .dy = dy, .x = x, .dx = dx, .alpha = alpha, .n = n};
   return crew_run(crew, (n + ELEMENTS - 1) / ELEMENTS, 0, gelu_task, &a);
+}
+
+struct dropout_call {
+  const struct crew *crew;
+  const float *x;
+  const uint8_t *mask;
+  float *y, scale;
+  ptrdiff_t n;
+};
+
+static void dropout_task(const void *arg, float *scratch, size_t task) {
+  (void)scratch;
+  const struct dropout_call *a = arg;
+  const ptrdiff_t at = (ptrdiff_t)task * ELEMENTS, left = a->n - at;
+  a->crew->kernels->dropout(a->x + at, a->mask + at, left < ELEMENTS ? left : ELEMENTS, a->scale, a->y + at);
+}
+
+const char *dropout(const struct crew *crew, const float *x, const uint8_t *mask, ptrdiff_t n, float scale, float *y) {
+  const struct dropout_call a = {.crew = crew, .x = x, .mask = mask, .y = y, .scale = scale, .n = n};
+  return crew_run(crew, (n + ELEMENTS - 1) / ELEMENTS, 0, dropout_task, &a);
 }

@@ -105,7 +105,8 @@ func TestGroupNormalization(t *testing.T) {
 			compare(t, what+"inv_std_dev", got[2], r)
 			alone := runOp(t, 2, "GroupNormalization", g.attrs(), []*array{x, scale, bias}, []*array{x})
 			equal(t, what+"without statistics", alone, got[:1])
-			got = runOp(t, 2, "GroupNormalizationGrad", g.attrs(), []*array{dy, x, scale, bias, got[1], got[2]}, []*array{x, scale, scale})
+			forward := got
+			got = runOp(t, 2, "GroupNormalizationGrad", g.attrs(), []*array{dy, x, scale, bias, forward[1], forward[2]}, []*array{x, scale, scale})
 			if g.offset == 0 {
 				compare(t, what+"dx", got[0], dx)
 				compare(t, what+"dscale", got[1], dscale)
@@ -114,6 +115,14 @@ func TestGroupNormalization(t *testing.T) {
 				compareWithin(t, what+"dscale", got[1], dscale, 4e-6*float64(g.offset))
 			}
 			compareWithin(t, what+"dbias", got[2], dbias, tolerance*max(1, float64(g.offset)/2))
+
+			// The addend is added to a result that is rounded already.
+			addend, sum := random(8, x.shape...), zeros(x.shape...)
+			for i, v := range addend.data {
+				sum.data[i] = got[0].data[i] + v
+			}
+			with := runOp(t, 2, "GroupNormalizationGrad", g.attrs(), []*array{dy, x, scale, bias, forward[1], forward[2], addend}, []*array{x, scale, scale})
+			equal(t, what+"with an addend", with, []*array{sum, got[1], got[2]})
 		}
 	}
 }
@@ -148,6 +157,32 @@ func TestQuickGeluGrad(t *testing.T) {
 				attrs = append(attrs, onnx.FloatAttr("alpha", alpha))
 			}
 			compare(t, fmt.Sprintf("%s alpha %g", level, alpha), runOp(t, 2, "QuickGeluGrad", attrs, []*array{dy, x}, []*array{x})[0], want)
+		}
+	}
+}
+
+// truths is a mask, true where a bit pattern says so.
+func truths(shape ...int) *array {
+	m := zeros(shape...)
+	m.truth = true
+	for i := range m.data {
+		m.data[i] = float32(uint(0x2b4d) >> (i % 15) & 1)
+	}
+	return m
+}
+
+func TestDropout(t *testing.T) {
+	for _, level := range levels(t) {
+		use(t, level, 0)
+		for _, size := range []int{1, 16, 100003} {
+			x, mask, want := random(1, size), truths(size), zeros(size)
+			for i := range x.data {
+				if want.data[i] = x.data[i] * 1.25; mask.data[i] == 0 {
+					x.data[i], want.data[i] = float32(math.NaN()), 0 // what falls is gone
+				}
+			}
+			attrs := []*onnx.AttributeProto{onnx.FloatAttr("scale", 1.25)}
+			equal(t, level+" Dropout", runOp(t, 2, "Dropout", attrs, []*array{x, mask}, []*array{x}), []*array{want})
 		}
 	}
 }
@@ -200,7 +235,9 @@ func TestNormRefuses(t *testing.T) {
 		{"GroupNormalization", []*onnx.AttributeProto{groups}, []*array{x, zeros(5), c}, []*array{x}, "scale"},
 		{"GroupNormalization", []*onnx.AttributeProto{groups, onnx.StringAttr("activation", "relu")}, []*array{x, c, c}, []*array{x}, "activation"},
 		{"GroupNormalizationGrad", []*onnx.AttributeProto{groups}, []*array{x, x, c, c, stats, zeros(2, 3)}, []*array{x, c, c}, "inv_std_dev"},
+		{"GroupNormalizationGrad", []*onnx.AttributeProto{groups}, []*array{x, x, c, c, stats, stats, zeros(2, 6, 1)}, []*array{x, c, c}, "addend"},
 		{"QuickGeluGrad", nil, []*array{x, c}, []*array{x}, "dy"},
+		{"Dropout", nil, []*array{x, truths(2, 6, 4)}, []*array{x}, "mask"},
 	} {
 		if _, err := tryOp(t, 1, v.op, v.attrs, v.inputs, v.outputs); err == nil || !strings.Contains(err.Error(), v.want) {
 			t.Errorf("%s %v: got error %v, want one that names %s", v.op, v.attrs, err, v.want)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "attention.h"
 #include "conv.h"
 #include "norm.h"
 #include "update.h"
@@ -49,17 +50,18 @@ static int is_dy(const struct shape *dy, const struct conv *g, char *message) {
   return 0;
 }
 
-// addend_of makes the operand at index the addend of out [N, C, H, W]: it has
-// that shape, or [N, C, 1, 1]; absent is fine.
+// addend_of makes the operand at index the addend of out [N, C, H, W]: [N or 1,
+// C or 1, H, W] or [N or 1, C or 1, 1, 1]; absent is fine.
 static int addend_of(const struct operands *o, int index, const struct shape *out, struct addend *a, char *message) {
   const struct shape *s = &o->in[index];
   *a = (struct addend){0};
   if (s->rank < 0) return 0;
-  const ptrdiff_t pixels = out->dims[2] * out->dims[3];
-  if (s->rank != 4 || s->dims[0] != out->dims[0] || s->dims[1] != out->dims[1]) return refuse(message, "the addend does not have the result's images and channels");
-  if (s->dims[2] == out->dims[2] && s->dims[3] == out->dims[3]) *a = (struct addend){o->input[index], pixels};
-  else if (s->dims[2] == 1 && s->dims[3] == 1) *a = (struct addend){o->input[index], 1};
-  else return refuse(message, "the addend has neither the result's height and width nor 1, 1");
+  if (s->rank != 4) return refuse(message, "the addend is not [N, C, H, W]");
+  const int64_t pixels = s->dims[2] * s->dims[3];
+  const int plane = s->dims[2] == out->dims[2] && s->dims[3] == out->dims[3];
+  if ((s->dims[0] != out->dims[0] && s->dims[0] != 1) || (s->dims[1] != out->dims[1] && s->dims[1] != 1) || (!plane && pixels != 1))
+    return refuse(message, "the addend does not broadcast to the result");
+  *a = (struct addend){o->input[index], s->dims[0] == 1 ? 0 : s->dims[1] * pixels, s->dims[1] == 1 ? 0 : pixels, plane};
   return 0;
 }
 
@@ -103,14 +105,12 @@ static const char *input_grad_compute(const struct crew *crew, const struct oper
   return conv_input_grad(crew, &g, o->input[0], o->input[1], a, o->output[0]);
 }
 
-// ConvWeightGrad(x [N, C, H, W], dy [N, O, H', W'])
-// → dweight [O, C, kh, kw], dbias [O]?
+// ConvWeightGrad(x [N, C, H, W], dy [N, O, H', W']) → dweight [O, C, kh, kw]
 static int weight_grad_shapes(struct operands *o, char *message) {
   struct conv g;
   if (o->in[0].rank != 4 || o->in[1].rank != 4) return refuse(message, "x or dy is not [N, C, H, W]");
   if (geometry(o->attributes, o->in[0].dims, o->in[1].dims[1], &g, message) || is_dy(&o->in[1], &g, message)) return -1;
   o->out[0] = (struct shape){4, {g.o, g.c, g.kh, g.kw}};
-  o->out[1] = (struct shape){1, {g.o}};
   return 0;
 }
 
@@ -118,7 +118,7 @@ static const char *weight_grad_compute(const struct crew *crew, const struct ope
   struct conv g;
   char message[MESSAGE];
   geometry(o->attributes, o->in[0].dims, o->in[1].dims[1], &g, message);
-  return conv_weight_grad(crew, &g, o->input[0], o->input[1], o->output[0], o->output[1]);
+  return conv_weight_grad(crew, &g, o->input[0], o->input[1], o->output[0]);
 }
 
 // norm_of fills g from x [N, C, …], scale [C] and bias [C].
@@ -153,7 +153,7 @@ static int same(const struct shape *a, const struct shape *b) {
   return a->rank == b->rank && !memcmp(a->dims, b->dims, a->rank * sizeof *a->dims);
 }
 
-// GroupNormalizationGrad(dy, x, scale [C], bias [C], mean, inv_std_dev [N, G, 1])
+// GroupNormalizationGrad(dy, x, scale [C], bias [C], mean, inv_std_dev [N, G, 1], addend?)
 // → dx, dscale [C], dbias [C]
 static int norm_grad_shapes(struct operands *o, char *message) {
   struct norm g;
@@ -161,6 +161,7 @@ static int norm_grad_shapes(struct operands *o, char *message) {
   const struct shape stats = {3, {g.n, g.groups, 1}};
   if (!same(&o->in[0], &o->in[1])) return refuse(message, "dy is not as large as x");
   if (!same(&o->in[4], &stats) || !same(&o->in[5], &stats)) return refuse(message, "mean or inv_std_dev is not [N, num_groups, 1]");
+  if (o->in[6].rank >= 0 && !same(&o->in[6], &o->in[1])) return refuse(message, "the addend is not as large as x");
   o->out[0] = o->in[1];
   o->out[1] = o->out[2] = o->in[2];
   return 0;
@@ -170,7 +171,7 @@ static const char *norm_grad_compute(const struct crew *crew, const struct opera
   struct norm g;
   char message[MESSAGE];
   norm_of(o->attributes, &o->in[1], &o->in[2], &o->in[3], &g, message);
-  return norm_grad(crew, &g, o->input[0], o->input[1], o->input[2], o->input[3], o->input[4], o->input[5], o->output[0], o->output[1], o->output[2]);
+  return norm_grad(crew, &g, o->input[0], o->input[1], o->input[2], o->input[3], o->input[4], o->input[5], o->input[6], o->output[0], o->output[1], o->output[2]);
 }
 
 // QuickGeluGrad(dy, x) → dx
@@ -186,10 +187,69 @@ static const char *gelu_grad_compute(const struct crew *crew, const struct opera
   return gelu_grad(crew, o->input[0], o->input[1], n, o->attributes->alpha, o->output[0]);
 }
 
+// attention_of fills g from q [N·T, C], k and v [N·S, C].
+static int attention_of(const struct attributes *a, const struct shape *q, const struct shape *k, const struct shape *v, struct attention *g, char *message) {
+  if (q->rank != 2 || k->rank != 2 || !same(k, v) || q->dims[1] != k->dims[1]) return refuse(message, "q, k and v are not [N·T, C], [N·S, C] and [N·S, C]");
+  if (a->batch < 1 || q->dims[0] % a->batch || k->dims[0] % a->batch) return refuse(message, "batch does not divide the rows of q and k");
+  if (a->num_heads < 1 || q->dims[1] % a->num_heads) return refuse(message, "num_heads does not divide the columns of q");
+  if (q->dims[0] < 1 || k->dims[0] < 1 || q->dims[1] < 1 || q->dims[0] * q->dims[1] > INT32_MAX || k->dims[0] * k->dims[1] > INT32_MAX)
+    return refuse(message, "q or k is empty, or has more than 2^31 elements");
+  if (!(a->scale > 0)) return refuse(message, "scale is not positive");
+  *g = (struct attention){.n = (int)a->batch, .t = (int)(q->dims[0] / a->batch), .s = (int)(k->dims[0] / a->batch), .c = (int)q->dims[1], .heads = (int)a->num_heads, .scale = a->scale};
+  return 0;
+}
+
+// Attention(q, k, v) → y [N·T, C], stats [N, num_heads, T]
+static int attention_shapes(struct operands *o, char *message) {
+  struct attention g;
+  if (attention_of(o->attributes, &o->in[0], &o->in[1], &o->in[2], &g, message)) return -1;
+  o->out[0] = o->in[0];
+  o->out[1] = (struct shape){3, {g.n, g.heads, g.t}};
+  return 0;
+}
+
+static const char *attention_compute(const struct crew *crew, const struct operands *o) {
+  struct attention g;
+  char message[MESSAGE];
+  attention_of(o->attributes, &o->in[0], &o->in[1], &o->in[2], &g, message);
+  return attention_forward(crew, &g, o->input[0], o->input[1], o->input[2], o->output[0], o->output[1]);
+}
+
+// AttentionGrad(dy, q, k, v, y, stats) → dq, dk, dv
+static int attention_grad_shapes(struct operands *o, char *message) {
+  struct attention g;
+  if (attention_of(o->attributes, &o->in[1], &o->in[2], &o->in[3], &g, message)) return -1;
+  const struct shape stats = {3, {g.n, g.heads, g.t}};
+  if (!same(&o->in[0], &o->in[1]) || !same(&o->in[4], &o->in[1])) return refuse(message, "dy or y is not as large as q");
+  if (!same(&o->in[5], &stats)) return refuse(message, "stats is not [N, num_heads, T]");
+  for (int i = 0; i < 3; i++) o->out[i] = o->in[i + 1];
+  return 0;
+}
+
+static const char *attention_grad_compute(const struct crew *crew, const struct operands *o) {
+  struct attention g;
+  char message[MESSAGE];
+  attention_of(o->attributes, &o->in[1], &o->in[2], &o->in[3], &g, message);
+  return attention_grad(crew, &g, o->input[0], o->input[1], o->input[2], o->input[3], o->input[4], o->input[5], o->output[0], o->output[1], o->output[2]);
+}
+
+// Dropout(x, mask bool) → y: x·scale where mask is true, 0 elsewhere
+static int dropout_shapes(struct operands *o, char *message) {
+  if (!same(&o->in[0], &o->in[1])) return refuse(message, "the mask is not as large as x");
+  o->out[0] = o->in[0];
+  return 0;
+}
+
+static const char *dropout_compute(const struct crew *crew, const struct operands *o) {
+  ptrdiff_t n = 1;
+  for (int i = 0; i < o->in[0].rank; i++) n *= o->in[0].dims[i];
+  return dropout(crew, o->input[0], (const uint8_t *)o->input[1], n, o->attributes->scale, o->output[0]);
+}
+
 // AdamW(params, grads, exp_avg, exp_avg_sq, ema_params [M], lr, beta1, beta2,
 // eps, weight_decay, bias_correction1, bias_correction2, clip_coef, ema_decay [])
 // → params, exp_avg, exp_avg_sq, ema_params [M]: torch.optim.AdamW and diffusers'
-// EMAModel, as pipeline/optim/adamw.go writes them in operators.
+// EMAModel, as models/graph/op_update.go writes them in operators.
 enum { FLAT = 5, LR = FLAT, BETA1, BETA2, EPS, WEIGHT_DECAY, BIAS_CORRECTION1, BIAS_CORRECTION2, CLIP_COEF, EMA_DECAY, ADAMW_INPUTS };
 
 static int adamw_shapes(struct operands *o, char *message) {
@@ -215,10 +275,13 @@ static const char *adamw_compute(const struct crew *crew, const struct operands 
 const struct operation operations[] = {
   {"Conv", 4, 2, 1, 1, conv_shapes, conv_compute, 3},
   {"ConvInputGrad", 3, 2, 1, 1, input_grad_shapes, input_grad_compute, 2},
-  {"ConvWeightGrad", 2, 2, 2, 1, weight_grad_shapes, weight_grad_compute, NOWHERE},
+  {"ConvWeightGrad", 2, 2, 1, 1, weight_grad_shapes, weight_grad_compute, NOWHERE},
   {"GroupNormalization", 3, 3, 3, 1, norm_shapes, norm_compute, NOWHERE},
-  {"GroupNormalizationGrad", 6, 6, 3, 1, norm_grad_shapes, norm_grad_compute, 0},
+  {"GroupNormalizationGrad", 7, 6, 3, 1, norm_grad_shapes, norm_grad_compute, 0},
   {"QuickGeluGrad", 2, 2, 1, 1, gelu_grad_shapes, gelu_grad_compute, 0},
+  {"Dropout", 2, 2, 1, 1, dropout_shapes, dropout_compute, 0, 1},
+  {"Attention", 3, 3, 2, 1, attention_shapes, attention_compute, NOWHERE},
+  {"AttentionGrad", 6, 6, 3, 3, attention_grad_shapes, attention_grad_compute, NOWHERE},
   {"AdamW", ADAMW_INPUTS, ADAMW_INPUTS, 4, 4, adamw_shapes, adamw_compute, 0},
 };
 const int operation_count = sizeof operations / sizeof *operations;

@@ -21,6 +21,8 @@ struct attributes {
   int64_t pads[4];          // 0: top, left, bottom, right
   int64_t shape[4];         // 0
   int64_t num_groups;       // 0
+  int64_t num_heads, batch; // 0
+  float scale;              // 1
   float epsilon;            // 1e-5
   float alpha;              // 1
   char activation[16];      // ""
@@ -43,6 +45,8 @@ struct operation {
   const char *(*compute)(const struct crew *, const struct operands *);
   // inplace: the input that output 0 may be written over, or NOWHERE.
   int inplace;
+  // truth: the input that is bool, a byte each; 0: all are float.
+  int truth;
 };
 
 extern const struct operation operations[];

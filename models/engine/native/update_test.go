@@ -19,7 +19,7 @@ func adamwOperands(m int) (inputs []*array, scalars []float32) {
 	}
 	scalars = []float32{1e-3, 0.9, 0.999, 1e-8, 1e-2, float32(1 - math.Pow(0.9, 7)), float32(1 - math.Pow(0.999, 7)), 0.3, 0.99}
 	for _, v := range scalars {
-		inputs = append(inputs, &array{nil, []float32{v}})
+		inputs = append(inputs, &array{data: []float32{v}})
 	}
 	return inputs, scalars
 }
@@ -102,7 +102,7 @@ func TestAdamWInplace(t *testing.T) {
 	}
 	var got []*array
 	for _, place := range places {
-		got = append(got, &array{flat.shape, tensors[place].GetFloat32()})
+		got = append(got, &array{shape: flat.shape, data: tensors[place].GetFloat32()})
 	}
 	equal(t, "AdamW in place", want, got)
 }

@@ -1,7 +1,5 @@
 #include "weight_sums.h"
 
-#include <string.h>
-
 enum { PADDING = 24 };  // rows of a product's tile, of any width, divide this
 
 size_t weight_sums_rows(const struct weight_sums *w) { return round_up(w->range * w->taps, PADDING); }
@@ -9,12 +7,8 @@ size_t weight_sums_rows(const struct weight_sums *w) { return round_up(w->range 
 static size_t all_lanes(const struct weight_sums *w) { return (size_t)w->lanes.vectors * w->lanes.vector; }
 
 const char *weight_sums_alloc(struct weight_sums *w) {
-  const size_t sums = weight_sums_rows(w) * w->shares * w->ranges * all_lanes(w), bias = w->shares * all_lanes(w);
-  w->partial = w->crew->alloc(w->crew->self, (sums + bias) * sizeof(float));
-  if (!w->partial) return "out of memory for partial sums: use a smaller micro_batch";
-  w->bias_partial = w->partial + sums;
-  memset(w->bias_partial, 0, bias * sizeof(float));
-  return NULL;
+  w->partial = w->crew->alloc(w->crew->self, weight_sums_rows(w) * w->shares * w->ranges * all_lanes(w) * sizeof(float));
+  return w->partial ? NULL : "out of memory for partial sums: use a smaller micro_batch";
 }
 
 void weight_sums_free(struct weight_sums *w) { w->crew->release(w->crew->self, w->partial); }
@@ -22,11 +16,6 @@ void weight_sums_free(struct weight_sums *w) { w->crew->release(w->crew->self, w
 float *weight_sums_at(const struct weight_sums *w, int share, int range, int block) {
   const size_t rows = weight_sums_rows(w), all = rows * all_lanes(w);
   return w->partial + ((size_t)share * w->ranges + range) * all + rows * lanes_first(&w->lanes, block);
-}
-
-void weight_sums_bias(const struct weight_sums *w, int share, int range, int block, const float *values, int n) {
-  if (!w->dbias || w->swapped || range != 0) return;
-  w->crew->kernels->add_rows(values, n, lanes_width(&w->lanes, block), w->bias_partial + share * all_lanes(w) + lanes_first(&w->lanes, block));
 }
 
 static void finish_task(const void *arg, float *scratch, size_t i) {
@@ -43,11 +32,6 @@ static void finish_task(const void *arg, float *scratch, size_t i) {
     for (size_t j = 0; j < (size_t)rows * width; j++) sums[j] += more[j];
   }
   if (!w->swapped) {
-    for (int l = 0; w->dbias && range == 0 && l < used; l++) {
-      float sum = 0;
-      for (int share = 0; share < w->shares; share++) sum += w->bias_partial[share * all_lanes(w) + first + l];
-      w->dbias[first + l] = sum;
-    }
     const size_t pitch = (size_t)w->channels * w->taps;
     k->transpose(sums, width, rows, used, w->dweight + first * pitch + (size_t)c0 * w->taps, pitch);
     return;

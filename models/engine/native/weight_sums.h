@@ -14,8 +14,8 @@ struct weight_sums {
   int shares;
   int swapped;         // lanes are input channels, the others output channels
   const struct crew *crew;
-  float *partial, *bias_partial;  // [shares][lanes]
-  float *dweight, *dbias;         // dbias may be NULL
+  float *partial;
+  float *dweight;
 };
 
 // weight_sums_alloc makes room for the sums; weight_sums_free gives it back.
@@ -25,11 +25,7 @@ void weight_sums_free(struct weight_sums *);
 size_t weight_sums_rows(const struct weight_sums *);
 // weight_sums_at is where the sums [rows][lanes of the block] of one part are.
 float *weight_sums_at(const struct weight_sums *, int share, int range, int block);
-// weight_sums_bias adds n rows of dy's values [n][lanes of the block] to dbias,
-// if this is the range that does so.
-void weight_sums_bias(const struct weight_sums *, int share, int range, int block, const float *values, int n);
-// weight_sums_finish adds the shares in order and writes dweight [O, C, kh, kw]
-// and dbias [O].
+// weight_sums_finish adds the shares in order and writes dweight [O, C, kh, kw].
 const char *weight_sums_finish(const struct weight_sums *);
 
 #endif

@@ -58,6 +58,6 @@ void cells_transform(const struct cells *, const struct kernels *, const float *
 int winograd_fits(const struct conv *g, const struct kernels *);
 const char *winograd_forward(const struct crew *, const struct conv *, const float *x, const float *weight, const float *bias, struct addend, float *y);
 const char *winograd_input_grad(const struct crew *, const struct conv *, const float *dy, const float *weight, struct addend, float *dx);
-const char *winograd_weight_grad(const struct crew *, const struct conv *, const float *x, const float *dy, float *dweight, float *dbias);
+const char *winograd_weight_grad(const struct crew *, const struct conv *, const float *x, const float *dy, float *dweight);
 
 #endif

@@ -111,8 +111,6 @@ static void weight_task(const void *arg, float *scratch, size_t i) {
     for (int b = b0; b < b1; b++) {
       const int vectors = lanes_vectors(&s->lanes, b), width = lanes_width(&s->lanes, b), rows = round_up(c1 - c0, k->tile[vectors]);
       grad_tiles(w, t0, t1, b, scratch + p.pixels, d, p.d_position);
-      // Position (1, 1) is the sum of a tile's four gradients.
-      weight_sums_bias(s, share, range, b, d + 5 * p.d_position, tiles);
       for (int q = 0; q < POSITIONS; q++) {
         for (int t = 0; t < tiles; t += STEPS) {
           const int n = t + STEPS < tiles ? STEPS : tiles - t;
@@ -148,9 +146,9 @@ static void plan(struct weight_grad *w) {
   if (w->run > most) w->run = most;
 }
 
-const char *winograd_weight_grad(const struct crew *crew, const struct conv *g, const float *x, const float *dy, float *dweight, float *dbias) {
+const char *winograd_weight_grad(const struct crew *crew, const struct conv *g, const float *x, const float *dy, float *dweight) {
   struct weight_grad w = {
-    .sums = {.crew = crew, .lanes = lanes_of(crew->kernels, g->o), .channels = g->c, .taps = 9, .dweight = dweight, .dbias = dbias},
+    .sums = {.crew = crew, .lanes = lanes_of(crew->kernels, g->o), .channels = g->c, .taps = 9, .dweight = dweight},
     .tiling = tiling_forward(g), .x = x, .dy = dy, .out = g->o,
   };
   plan(&w);

@@ -154,6 +154,13 @@ func (c *call) axis(axis, rank int) int {
 	return a
 }
 
+// listed stops where a list of n numbers would have to be written into the graph
+// and n is nothing that a model means.
+func (c *call) listed(n int) int {
+	c.must(n <= foldLimit, "a list of %d positions, want at most %d", n, foldLimit)
+	return n
+}
+
 // must stops where a condition for what this package can build does not hold.
 func (c *call) must(ok bool, format string, args ...any) {
 	if !ok {

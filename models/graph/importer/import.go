@@ -67,10 +67,12 @@ type Options struct {
 	// Dims gives numbers to symbolic dimensions, by their names; a dimension
 	// without a name is called input.axis, counted from 0: sample.2.
 	Dims map[string]int
-	// Param may overrule which float tensors are parameters: name is that of an
-	// initializer, and usual what parameter.go thinks of it; or that of a graph
-	// input without a value, and usual is false. Nil: as usual.
+	// Param may overrule which float initializers are parameters; usual is what
+	// parameter.go thinks. Nil: as usual.
 	Param func(name string, usual bool) bool
+	// InputParam tells which float inputs without a value are parameters all the
+	// same: weights that an exporter left out. Nil: none.
+	InputParam func(name string) bool
 }
 
 // Imported is a model in the IR.
@@ -261,7 +263,7 @@ func (im *importer) inputs(g *onnx.GraphProto, scope *names) {
 		}
 		dims := make([]int64, len(t.Shape.Dim))
 		for i, d := range t.Shape.Dim {
-			name := nonEmpty(d.GetDimParam(), fmt.Sprintf("%s.%d", v.GetName(), i))
+			name := dimName(v, i)
 			if dims[i] = d.GetDimValue(); dims[i] > 0 {
 				continue
 			}
@@ -290,12 +292,43 @@ func (im *importer) inputs(g *onnx.GraphProto, scope *names) {
 		}
 	}
 	for _, d := range list {
-		if d.dtype == graph.Float32 && im.options.Param != nil && im.options.Param(d.name, false) {
+		if d.dtype == graph.Float32 && im.options.InputParam != nil && im.options.InputParam(d.name) {
 			scope.own[d.name] = &entry{value: im.root.Param(d.name, graph.Init{}, d.shape...)}
 			continue
 		}
 		scope.own[d.name] = &entry{value: im.root.Input(d.name, d.dtype, d.shape...)}
 	}
+}
+
+// dimName is what dimension i of an input is called.
+func dimName(v *onnx.ValueInfoProto, i int) string {
+	return nonEmpty(v.GetType().GetTensorType().GetShape().GetDim()[i].GetDimParam(), fmt.Sprintf("%s.%d", v.GetName(), i))
+}
+
+// Symbolic lists the dimensions that Options.Dims must give numbers to: the name
+// of each, the rank of the first input that has it, and which of its axes it is.
+func (f *File) Symbolic() []Dimension {
+	var list []Dimension
+	held := map[string]bool{}
+	for _, t := range f.Model.Graph.Initializer {
+		held[t.GetName()] = true
+	}
+	for _, v := range f.Model.Graph.Input {
+		dims := v.GetType().GetTensorType().GetShape().GetDim()
+		for i, d := range dims {
+			name := dimName(v, i)
+			if d.GetDimValue() == 0 && !held[v.GetName()] && !slices.ContainsFunc(list, func(d Dimension) bool { return d.Name == name }) {
+				list = append(list, Dimension{name, len(dims), i})
+			}
+		}
+	}
+	return list
+}
+
+// Dimension is a symbolic dimension of a file.
+type Dimension struct {
+	Name       string
+	Rank, Axis int
 }
 
 // value is an entry as a value of the graph. Parameters are declared when they

@@ -2,6 +2,7 @@ package importer
 
 import (
 	"slices"
+	"strings"
 
 	"immiscible/models/graph"
 	"immiscible/models/onnx"
@@ -73,6 +74,7 @@ func (im *importer) visit(c *call, scope *names) []*entry {
 		im.result.Folded++
 		return []*entry{{known: c.dimensions()}}
 	}
+	c.arity(op)
 	if f, ok := folds[op]; ok {
 		if in, all := c.known(); all {
 			if out := f(c, in); out != nil {
@@ -87,6 +89,10 @@ func (im *importer) visit(c *call, scope *names) []*entry {
 	}
 	f, ok := builds[op]
 	if !ok {
+		others := slices.DeleteFunc(im.file.Unsupported(), func(name string) bool { return name == op })
+		if len(others) > 0 {
+			im.fail("%s; nor are these of the file: %s", refusal(op), strings.Join(others, ", "))
+		}
 		im.fail("%s", refusal(op))
 	}
 	var list []*entry
@@ -101,6 +107,65 @@ func (im *importer) visit(c *call, scope *names) []*entry {
 		}
 	}
 	return list
+}
+
+// required is how many inputs an operator cannot do without, where it is not
+// one: they are its first.
+var required = map[string]int{
+	"Constant": 0, "Add": 2, "Sub": 2, "Mul": 2, "Div": 2, "Mod": 2, "Pow": 2, "PRelu": 2, "Equal": 2, "Greater": 2, "Less": 2,
+	"GreaterOrEqual": 2, "LessOrEqual": 2, "And": 2, "Or": 2, "Xor": 2, "Where": 3, "Range": 3, "CastLike": 2, "CumSum": 2,
+	"Gather": 2, "GatherND": 2, "GatherElements": 2, "ScatterND": 3, "ScatterElements": 3, "Expand": 2, "Tile": 2, "OneHot": 3,
+	"MatMul": 2, "Gemm": 2, "com.microsoft.FusedMatMul": 2, "com.microsoft.BiasGelu": 2, "Conv": 2, "ConvTranspose": 2,
+	"BatchNormalization": 5, "InstanceNormalization": 3, "LayerNormalization": 2, "GroupNormalization": 3, "RMSNormalization": 2,
+}
+
+// arity checks that a node has the inputs that it needs. Operators of any number
+// of inputs can leave none out.
+func (c *call) arity(op string) {
+	n, ok := required[op]
+	if !ok {
+		n = 1
+	}
+	for i := range n {
+		c.entry(i)
+	}
+	if slices.Contains([]string{"Concat", "Max", "Min", "Sum", "Mean", "Einsum"}, op) {
+		for i := range c.in {
+			c.entry(i)
+		}
+	}
+}
+
+// Unsupported lists the operators of the file, its functions included, that have
+// no rule; sorted.
+func (f *File) Unsupported() []string {
+	defined, missing := map[string]bool{}, map[string]bool{}
+	for _, fn := range f.Model.Functions {
+		defined[fn.GetDomain()+"."+fn.GetName()] = true
+	}
+	known := map[string]bool{}
+	for _, op := range Operators() {
+		known[op] = true
+	}
+	visit := func(list []*onnx.NodeProto) {
+		for _, n := range list {
+			op := n.GetOpType()
+			if defined[n.GetDomain()+"."+op] {
+				continue
+			}
+			if d := n.GetDomain(); d != "" && d != "ai.onnx" {
+				op = d + "." + op
+			}
+			if !known[op] {
+				missing[op] = true
+			}
+		}
+	}
+	visit(f.Model.Graph.Node)
+	for _, fn := range f.Model.Functions {
+		visit(fn.Node)
+	}
+	return sortedKeys(missing)
 }
 
 // refusal says why an operator is not imported.

@@ -2,7 +2,6 @@ package importer
 
 import (
 	"flag"
-	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -73,7 +72,7 @@ func checkNode(t *testing.T, path string) error {
 		for _, in := range f.Model.Graph.Input {
 			for i, d := range in.GetType().GetTensorType().GetShape().GetDim() {
 				if "in."+in.GetName() == p.GetName() && d.GetDimValue() == 0 && p.Dims[i] > 0 && !initialized(f.Model, in.GetName()) {
-					dims[nonEmpty(d.GetDimParam(), fmt.Sprintf("%s.%d", in.GetName(), i))] = int(p.Dims[i])
+					dims[dimName(in, i)] = int(p.Dims[i])
 				}
 			}
 		}

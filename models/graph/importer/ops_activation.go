@@ -70,12 +70,14 @@ func buildElu(c *call) []*graph.Value {
 	case "Celu":
 		beta = alpha
 	}
-	below := b.Mul(b.Sub(b.Exp(b.Mul(b.Min(x, b.Scalar(0)), b.Scalar(1/beta))), b.Scalar(1)), b.Scalar(alpha))
-	y := b.Where(b.Greater(x, b.Scalar(0)), x, below)
-	if gamma != 1 {
-		y = b.Mul(y, b.Scalar(gamma))
+	times := func(v *graph.Value, factor float64) *graph.Value {
+		if factor == 1 {
+			return v
+		}
+		return b.Mul(v, b.Scalar(factor))
 	}
-	return single(y)
+	below := b.Sub(b.Exp(times(b.Min(x, b.Scalar(0)), 1/beta)), b.Scalar(1))
+	return single(times(b.Where(b.Greater(x, b.Scalar(0)), x, times(below, alpha)), gamma))
 }
 
 func hardSigmoid(b *graph.Builder, x *graph.Value, alpha, beta float64) *graph.Value {

@@ -34,6 +34,8 @@ func (c *call) window(image, kernel []int, spatial int) window {
 	fill(pads, "pads", 2*spatial)
 	copy(w.pads[first:2], pads[:spatial])
 	copy(w.pads[2+first:], pads[spatial:])
+	c.listed(max(w.kernel[0], w.kernel[1]))
+	c.listed(w.kernel[0] * w.kernel[1])
 	for i := range 2 {
 		c.must(w.kernel[i] >= 1 && w.strides[i] >= 1 && w.dilations[i] >= 1, "kernel %v, strides %v, dilations %v: want at least 1", w.kernel, w.strides, w.dilations)
 	}
@@ -108,6 +110,7 @@ func buildConvTranspose(c *call) []*graph.Value {
 	if len(wanted) > spatial {
 		wanted = wanted[len(wanted)-spatial:]
 	}
+	c.must(wanted == nil || len(wanted) == spatial, "output_shape %v", wanted)
 	for i := range size {
 		size[i] = s.strides[i]*(x.Dim(2+i)-1) + extra[i] + s.dilations[i]*(w.Dim(2+i)-1) + 1
 		total := s.pads[i] + s.pads[i+2]
@@ -195,6 +198,7 @@ func buildAveragePool(c *call) []*graph.Value {
 		if c.int("count_include_pad", 0) == 1 {
 			low, high = -w.pads[i], high+w.pads[i+2]
 		}
+		c.listed(max(sum.Dim(2+i)*w.kernel[i], sum.Dim(2)*sum.Dim(3)))
 		for r := range sum.Dim(2 + i) {
 			n := 0
 			for k := range w.kernel[i] {

@@ -25,11 +25,9 @@ func buildMatMul(c *call) []*graph.Value {
 		shape = shape[:len(shape)-1]
 	}
 	if x.Rank() == 1 {
-		at := len(shape) - 1
+		at := len(shape) - 2
 		if y.Rank() == 1 {
-			at = len(shape) - 1
-		} else {
-			at = len(shape) - 2
+			at++
 		}
 		shape = slices.Delete(shape, at, at+1)
 	}

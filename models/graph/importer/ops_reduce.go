@@ -72,7 +72,7 @@ func buildArgExtremum(c *call) []*graph.Value {
 		return single(find(x, axis, keep))
 	}
 	// The last of equal ones is the first of the reversed.
-	reversed := b.Gather(x, b.Ints(countdown(x.Dim(axis))...), axis)
+	reversed := b.Gather(x, b.Ints(countdown(c.listed(x.Dim(axis)))...), axis)
 	return single(b.Sub(b.Int64s([]int{x.Dim(axis) - 1}), find(reversed, axis, keep)))
 }
 

@@ -23,7 +23,7 @@ func buildResize(c *call) []*graph.Value {
 			continue
 		}
 		if mode == "nearest" {
-			rows := make([]int, sizes[a])
+			rows := make([]int, c.listed(sizes[a]))
 			for i := range rows {
 				rows[i] = c.nearest(i, sizes[a], x.Dim(a), scales[a])
 			}
@@ -111,7 +111,7 @@ func (c *call) doubles(x, sizes []int, scales []float64) bool {
 		return false
 	}
 	for a := 2; a < 4; a++ {
-		for i := range sizes[a] {
+		for i := range c.listed(sizes[a]) {
 			if c.nearest(i, sizes[a], x[a], scales[a]) != i/2 {
 				return false
 			}

@@ -114,8 +114,8 @@ func (c *call) splits(x []int) (axis int, sizes []int) {
 		sizes = c.ints(1)
 	}
 	if sizes == nil {
-		n := c.int("num_outputs", len(c.n.Output))
-		c.must(n > 0, "%d outputs", n)
+		n := len(c.n.Output)
+		c.must(n > 0 && c.int("num_outputs", n) == n, "num_outputs %d for %d outputs", c.int("num_outputs", n), n)
 		each := (x[axis] + n - 1) / n
 		for i := range n {
 			sizes = append(sizes, max(0, min(each, x[axis]-i*each)))
@@ -225,7 +225,7 @@ func buildSlice(c *call) []*graph.Value {
 		switch {
 		case cut == struct{ start, count, step int }{0, x.Dim(a), 1}:
 		case cut.step < 0:
-			rows := make([]int, cut.count)
+			rows := make([]int, c.listed(cut.count))
 			for i := range rows {
 				rows[i] = cut.start + i*cut.step
 			}
@@ -293,6 +293,7 @@ func buildPad(c *call) []*graph.Value {
 		d := x.Dim(a)
 		if mode != "constant" && (before[a] != 0 || after[a] != 0) {
 			var rows []int
+			c.listed(before[a] + d + after[a])
 			for i := -before[a]; i < d+after[a]; i++ {
 				rows = append(rows, c.pixel(mode, i, d))
 			}
@@ -337,7 +338,7 @@ func (c *call) pixel(mode string, i, d int) int {
 
 func buildDepthToSpace(c *call) []*graph.Value {
 	b, x, k := c.b, c.x(0), c.int("blocksize", 0)
-	c.must(x.Rank() == 4 && k > 0 && x.Dim(1)%(k*k) == 0, "blocksize %d of %v", k, x.Shape)
+	c.must(x.Rank() == 4 && k > 0 && k < 1<<16 && x.Dim(1)%(k*k) == 0, "blocksize %d of %v", k, x.Shape)
 	n, d, h, w := x.Dim(0), x.Dim(1)/(k*k), x.Dim(2), x.Dim(3)
 	if c.string("mode", "DCR") == "CRD" {
 		return single(b.Reshape(b.Transpose(b.Reshape(x, n, d, k, k, h, w), 0, 1, 4, 2, 5, 3), n, d, h*k, w*k))
@@ -347,7 +348,7 @@ func buildDepthToSpace(c *call) []*graph.Value {
 
 func buildSpaceToDepth(c *call) []*graph.Value {
 	b, x, k := c.b, c.x(0), c.int("blocksize", 0)
-	c.must(x.Rank() == 4 && k > 0 && x.Dim(2)%k == 0 && x.Dim(3)%k == 0, "blocksize %d of %v", k, x.Shape)
+	c.must(x.Rank() == 4 && k > 0 && k < 1<<16 && x.Dim(2)%k == 0 && x.Dim(3)%k == 0, "blocksize %d of %v", k, x.Shape)
 	n, d, h, w := x.Dim(0), x.Dim(1), x.Dim(2)/k, x.Dim(3)/k
 	if c.string("mode", "DCR") == "CRD" {
 		return single(b.Reshape(b.Transpose(b.Reshape(x, n, d, h, k, w, k), 0, 1, 3, 5, 2, 4), n, d*k*k, h, w))

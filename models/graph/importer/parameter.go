@@ -60,7 +60,8 @@ func parameters(m *onnx.ModelProto) map[string]bool {
 		case told:
 			list[name] = strings.Contains(name, ".") && len(t.Dims) > 0
 		default:
-			list[name] = len(t.Dims) > 0
+			// A number is one where it has a key of the state dict.
+			list[name] = len(t.Dims) > 0 || strings.Contains(name, ".") && !strings.Contains(name, "::")
 		}
 	}
 	return list

@@ -32,10 +32,18 @@ func conv(n *graph.Node, in []array) []array {
 		(x.shape[2]+pads[0]+pads[2]-w.shape[2])/strides[0] + 1,
 		(x.shape[3]+pads[1]+pads[3]-w.shape[3])/strides[1] + 1})
 	taps(n, x, w, y, func(x, w, y *float64) { *y += *x * *w })
-	if len(in) == 3 {
+	if len(in) > 2 && in[2].data != nil {
 		each(y.shape, func(i []int) { *y.at(i...) += *in[2].at(i[1]) })
 	}
-	return []array{y}
+	return []array{plus(y, in, 3)}
+}
+
+// plus adds the addend that a pass made input i of a node, if it did.
+func plus(y array, in []array, i int) array {
+	if i < len(in) {
+		each(y.shape, func(at []int) { *y.at(at...) += *in[i].at(at...) })
+	}
+	return y
 }
 
 func convInputGrad(n *graph.Node, in []array) []array {
@@ -44,7 +52,7 @@ func convInputGrad(n *graph.Node, in []array) []array {
 	}
 	dx := zeros(n.Outputs[0].Shape)
 	taps(n, dx, in[1], in[0], func(dx, w, dy *float64) { *dx += *w * *dy })
-	return []array{dx}
+	return []array{plus(dx, in, 2)}
 }
 
 func convWeightGrad(n *graph.Node, in []array) []array {

@@ -24,6 +24,7 @@ var ops = map[string]op{
 	"Sigmoid": unary(sigmoid), "Softplus": unary(softplus), "QuickGelu": quickGelu,
 	"QuickGeluGrad": quickGeluGrad,
 	"Where":         where, "Cast": cast, "Identity": unary(func(x float64) float64 { return x }),
+	"Dropout": dropout, "AdamW": adamw,
 
 	"Gelu": unary(func(x float64) float64 { return x * (1 + math.Erf(x/math.Sqrt2)) / 2 }),
 	"Abs":  unary(math.Abs), "Floor": unary(math.Floor), "Ceil": unary(math.Ceil), "Round": unary(math.RoundToEven),
@@ -47,7 +48,7 @@ var ops = map[string]op{
 	"MaxPool": maxPool, "MaxPoolGrad": maxPoolGrad,
 	"GroupedConv": groupedConv, "GroupedConvTranspose": groupedConvTranspose, "GroupedConvWeightGrad": groupedConvWeightGrad,
 
-	"MatMul": matmul, "FusedMatMul": matmul, "Gemm": gemm,
+	"MatMul": matmul, "FusedMatMul": matmul, "Gemm": gemm, "Attention": attention, "AttentionGrad": attentionGrad,
 	"Conv": conv, "ConvTranspose": convInputGrad, "ConvInputGrad": convInputGrad, "ConvWeightGrad": convWeightGrad,
 	"ConvBiasGrad": convBiasGrad, "Resize": resize,
 
@@ -122,6 +123,17 @@ func where(_ *graph.Node, in []array) []array {
 		}
 		return *in[2].at(i...)
 	})}
+}
+
+// dropout is x·scale where the mask is true and 0 elsewhere; a pass makes it.
+func dropout(n *graph.Node, in []array) []array {
+	scale := n.Float("scale", 1)
+	return binary(func(x, mask float64) float64 {
+		if mask == 0 {
+			return 0
+		}
+		return x * scale
+	})(n, in)
 }
 
 func cast(n *graph.Node, in []array) []array {

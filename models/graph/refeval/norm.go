@@ -104,7 +104,7 @@ func groupNormalizationGrad(n *graph.Node, in []array) []array {
 		*dscale.at(i[1]) += *dz.at(i...) * *hat.at(i...)
 		*dbias.at(i[1]) += *dz.at(i...)
 	})
-	return []array{dx, dscale, dbias}
+	return []array{plus(dx, in, 6), dscale, dbias}
 }
 
 // softmax is eˣ/Σeˣ over rows of the last dimension; the row's maximum is taken

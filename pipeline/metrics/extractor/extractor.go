@@ -56,11 +56,12 @@ type Extractor struct {
 	D        int    // features of an image, from Start on
 
 	options       Options
-	model         *onnx.ModelProto // nil from Start on
-	dir           string           // of external data
-	side          int              // of the images that come in
+	model         *onnx.ModelProto
+	dims          [4]int64 // of the network's input as it came, 0 where any will do
+	dir           string   // of external data
+	side          int      // of the images that come in
 	batch         int
-	height, width int // of the network's input; 0 before Start where any will do
+	height, width int // of the network's input
 	output        []int64
 	session       *engine.Session
 	input, result *engine.Tensor
@@ -96,27 +97,26 @@ func Load(o Options) (*Extractor, error) {
 		return nil, err
 	}
 	sum := sha256.Sum256(raw)
-	x := &Extractor{Name: filepath.Base(o.Model), Digest: hex.EncodeToString(sum[:]), options: o, model: m, dir: dir}
-	x.batch, x.Channels, x.height, x.width = int(dims[0]), int(dims[1]), int(dims[2]), int(dims[3])
+	x := &Extractor{Name: filepath.Base(o.Model), Digest: hex.EncodeToString(sum[:]), options: o, model: m, dims: dims, dir: dir, Channels: int(dims[1])}
 	return x, nil
 }
 
-// Start opens the session for square images of the given side in pixels.
+// Start opens the session for square images of the given side in pixels, in
+// place of an earlier one.
 func (x *Extractor) Start(e *engine.Engine, side int) error {
+	x.Close()
 	x.side = side
-	for _, size := range []struct {
-		of       *int
-		fallback int
-	}{{&x.batch, defaultBatch}, {&x.height, side}, {&x.width, side}} {
-		if *size.of == 0 {
-			*size.of = size.fallback
+	or := func(size int64, fallback int) int {
+		if size == 0 {
+			return fallback
 		}
+		return int(size)
 	}
-	raw, input, output, err := x.fix(x.model)
+	x.batch, x.height, x.width = or(x.dims[0], defaultBatch), or(x.dims[2], side), or(x.dims[3], side)
+	raw, input, output, err := x.fix()
 	if err != nil {
 		return err
 	}
-	x.model = nil
 	if err := x.start(e, raw, input, output); err != nil {
 		x.Close()
 		return fmt.Errorf("%s: %w", x.options.Model, err)
@@ -152,6 +152,7 @@ func (x *Extractor) start(e *engine.Engine, raw []byte, input, output string) (e
 func (x *Extractor) Close() {
 	if x.session != nil {
 		x.session.Close()
+		x.session = nil
 	}
 }
 
@@ -189,7 +190,8 @@ func inputDims(m *onnx.ModelProto, name string) (dims [4]int64, err error) {
 
 // fix gives the input its size and keeps one output, whose shape ONNX Runtime
 // is to find out: what other outputs need is then not computed.
-func (x *Extractor) fix(m *onnx.ModelProto) (raw []byte, input, output string, err error) {
+func (x *Extractor) fix() (raw []byte, input, output string, err error) {
+	m := x.model
 	in := inputs(m)[0]
 	for i, d := range []int{x.batch, x.Channels, x.height, x.width} {
 		in.GetType().GetTensorType().Shape.Dim[i].Value = &onnx.TensorShapeProto_Dimension_DimValue{DimValue: int64(d)}

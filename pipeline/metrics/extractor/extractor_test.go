@@ -168,6 +168,33 @@ func TestSpatialAndResize(t *testing.T) {
 	}
 }
 
+// A network that takes any size takes two, one after the other.
+func TestStartsAgain(t *testing.T) {
+	path := write(t, map[int]bool{0: true, 2: true, 3: true}, func(b *graph.Builder) {
+		b.Output("same", b.Neg(b.Neg(b.Input("pixels", graph.Float32, 1, 1, 2, 2))))
+	})
+	x, err := start(t, Options{Model: path, InputRange: "-1..1", Resize: ResizeClean}, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, side := range []int{2, 5} {
+		if err := x.Start(enginetest.Open(t), side); err != nil {
+			t.Fatal(err)
+		}
+		images := make([]float32, 3*side*side)
+		for i := range images {
+			images[i] = float32(i/(side*side)) / 4
+		}
+		got, err := x.Extract(context.Background(), images)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := []float32{0, 0.25, 0.5}; !slices.EqualFunc(got, want, func(a, b float32) bool { return math.Abs(float64(a-b)) < 1e-6 }) {
+			t.Errorf("side %d: features %v, want %v", side, got, want)
+		}
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	flat := write(t, nil, func(b *graph.Builder) { b.Output("y", b.Neg(b.Input("x", graph.Float32, 2, 8))) })
 	two := write(t, nil, func(b *graph.Builder) {

@@ -1,4 +1,4 @@
-package resample
+package pixels
 
 import (
 	"bytes"
@@ -37,6 +37,31 @@ func TestFastIsGeneric(t *testing.T) {
 			if !bytes.Equal(got, want) {
 				t.Fatalf("columns of %s differ", name)
 			}
+		}
+	}
+}
+
+// TestColoursAreGeneric: every triple of some levels, in rows of every length.
+func TestColoursAreGeneric(t *testing.T) {
+	var y, cb, cr []uint8
+	for _, a := range []uint8{0, 1, 77, 128, 200, 254, 255} {
+		for b := 0; b < 256; b += 5 {
+			for c := 0; c < 256; c += 5 {
+				y, cb, cr = append(y, a), append(cb, uint8(b)), append(cr, uint8(255-c))
+			}
+		}
+	}
+	got, want := make([]uint8, 3*len(y)), make([]uint8, 3*len(y))
+	ToRGB(got, y, cb, cr)
+	toRGBGeneric(want, y, cb, cr)
+	if !bytes.Equal(got, want) {
+		t.Error("colours differ")
+	}
+	for n := range 70 {
+		got := bytes.Repeat([]uint8{99}, 3*n+8)
+		ToRGB(got, y[:n], cb, cr)
+		if !bytes.Equal(got[:3*n], want[:3*n]) || !bytes.Equal(got[3*n:], bytes.Repeat([]uint8{99}, 8)) {
+			t.Errorf("%d pixels differ, or more are written", n)
 		}
 	}
 }

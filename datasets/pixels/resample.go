@@ -1,8 +1,10 @@
-// Package resample shrinks and grows pictures of 8 bits a channel as Pillow does,
-// to the bit: rows first, then columns, weights in fixed point, rounding to 8 bits
-// after each (src/libImaging/Resample.c of python-pillow/Pillow). It is a package of
-// its own because it has assembly, which no package with cgo may have.
-package resample
+// Package pixels holds the arithmetic on pictures of 8 bits a channel that takes
+// time, as Pillow and libjpeg do it, to the bit. It is a package of its own because it
+// has assembly, which no package with cgo may have.
+//
+// Resampling goes over rows first, then columns, with weights in fixed point, and
+// rounds to 8 bits after each (src/libImaging/Resample.c of python-pillow/Pillow).
+package pixels
 
 import "math"
 

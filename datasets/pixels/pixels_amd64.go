@@ -1,4 +1,4 @@
-package resample
+package pixels
 
 import "golang.org/x/sys/cpu"
 
@@ -53,5 +53,21 @@ func columnsFast(dst, src []uint8, stride int, weights []int32) int {
 		return 0
 	}
 	columns(&dst[0], &src[0], stride, n, &weights[0], len(weights))
+	return n
+}
+
+// toRGB converts n pixels, a positive multiple of 8. It writes four bytes beyond the
+// last pixel.
+//
+//go:noescape
+func toRGB(dst, y, cb, cr *uint8, n int)
+
+// toRGBFast is toRGBGeneric for as many pixels as it returns.
+func toRGBFast(dst, y, cb, cr []uint8) int {
+	n := (len(dst) - 4) / 3 &^ 7
+	if !hasAVX2 || n <= 0 {
+		return 0
+	}
+	toRGB(&dst[0], &y[0], &cb[0], &cr[0], n)
 	return n
 }

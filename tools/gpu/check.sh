@@ -1,0 +1,151 @@
+#!/usr/bin/env bash
+# check.sh KIT [cuda|cpu]: what issue 7 shows on an NVIDIA GPU, from the files of prepare.sh and without network, as one JSON
+# under tools/gpu/results/. Run it in the repository. With "cpu" it is a dry run: the same commands on small models, whose
+# figures mean nothing. Needs python3 with torch; a part that fails is recorded, and the rest goes on. Exit 1 if any failed.
+#
+# STEPS (default 30) are the timed steps of each bench; PARTS selects parts by a pattern such as "doctor|tests".
+set -uo pipefail
+kit=$(cd "${1:?usage: check.sh KIT [cuda|cpu]}" && pwd) provider=${2:-cuda}
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd); root=$(cd "$here/../.." && pwd); cd "$root" || exit 1
+case $provider in cuda|cpu) ;; *) echo "check.sh: $provider, want cuda or cpu" >&2; exit 2 ;; esac
+for file in immiscible engine.test pipeline.test; do
+  [ -x "$kit/$file" ] || { echo "check.sh: $kit/$file is missing: run tools/gpu/prepare.sh first" >&2; exit 2; }
+done
+work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
+lines=$work/lines.jsonl; : > "$lines"
+[ -d "$kit/python" ] && export PYTHONPATH="$kit/python${PYTHONPATH:+:$PYTHONPATH}"
+if [ "$provider" = cuda ] && [ -d "$kit/ortgpu" ]; then
+  join=$root/../shared/ortgpu/join.sh; [ -f "$kit/join.sh" ] && join=$kit/join.sh; [ -f "$root/shared/ortgpu/join.sh" ] && join=$root/shared/ortgpu/join.sh
+  eval "$(bash "$join" "$kit/ortgpu" "$work/lib")"
+fi
+failed=0
+# part NAME COMMAND…: runs it and records exit status, time, the GPU's peak memory meanwhile, and what it printed.
+part() {
+  local name=$1; shift
+  [[ $name =~ ${PARTS:-.} ]] || return 0
+  echo "== $name" >&2
+  local start sampler="" rc
+  start=$(date +%s.%N)
+  if [ "$provider" = cuda ]; then
+    (while :; do nvidia-smi --query-gpu=memory.used --format=csv,noheader,nounits -i 0; sleep 0.2; done) > "$work/memory" 2>/dev/null &
+    sampler=$!
+  fi
+  "$@" > "$work/out" 2> "$work/err"; rc=$?
+  [ -n "$sampler" ] && kill "$sampler" && wait "$sampler" 2>/dev/null
+  [ $rc -eq 0 ] || { failed=1; tail -n 5 "$work/err" "$work/out" >&2; }
+  python3 - "$name" "$rc" "$start" "$*" "$work" "$kit" "$root" >> "$lines" <<'PY'
+import json, pathlib, sys, time
+name, rc, start, command, *places = sys.argv[1:]
+work = pathlib.Path(places[0])
+out = (work / "out").read_text(errors="replace")
+try:
+    result = [json.loads(line) for line in out.splitlines() if line.startswith("{")][-1]
+except (ValueError, IndexError):
+    result = out[-4000:]
+memory = work / "memory"
+used = [int(x) for x in memory.read_text().split() if x.isdigit()] if memory.exists() else []
+line = json.dumps({"part": name, "command": command, "rc": int(rc), "seconds": round(time.time() - float(start), 1),
+                  "gpu_memory_mib": max(used, default=None), "result": result,
+                  **({"error": (work / "err").read_text(errors="replace")[-2000:]} if rc != "0" else {})})
+for place, short in zip(places, ("WORK", "KIT", ".")):  # the file says nothing of this machine's folders
+    line = line.replace(place, short)
+print(line)
+PY
+}
+imm=$kit/immiscible
+steps=${STEPS:-30}
+on=(-set "runtime.provider=$provider")
+cifar=(-preset cifar10-ddim) batch=256 big=(32 128) sd=() peerdevice=(--device cuda)
+if [ "$provider" = cpu ]; then
+  steps=1 cifar=(-preset fashion-mnist) batch=4 big=(1) sd=(--tiny) peerdevice=()
+fi
+inside() { (cd "$1" && shift && "$@"); }
+
+part doctor "$imm" doctor -provider "$provider" -json
+# 1. CPU and CUDA agree; fp16 within 2 %; no node elsewhere; bytes over the bus.
+export IMMISCIBLE_TEST_PROVIDER=$provider
+part tests-engine inside models/engine "$kit/engine.test" -test.run 'CUDA|Placement|OutOfMemory|Driver'
+part tests-agree inside pipeline "$kit/pipeline.test" -test.v -test.run 'TestDeviceAgrees|TestTrafficOfAStep'
+part tests-fp16 inside pipeline "$kit/pipeline.test" -test.v -test.run 'TestMixedPrecisionGolden'
+unset IMMISCIBLE_TEST_PROVIDER
+
+# 2. Steps against PyTorch in the same run: eager, and compiled.
+peer() { echo "python3 $root/tools/peers/torch_step.py ${peerdevice[*]} --fused --channels-last $*"; }
+bench() { part "$1" "$imm" bench step -steps "$steps" -json "${on[@]}" "${@:2}"; }
+half=(-set train.mixed_precision=fp16) amp="--amp fp16"
+[ "$provider" = cpu ] && amp=""
+bench cifar-fp32 "${cifar[@]}" -batch "$batch" -peer "$(peer --tf32)"
+bench cifar-fp16 "${cifar[@]}" -batch "$batch" "${half[@]}" -peer "$(peer $amp)"
+if [ "$provider" = cuda ]; then
+  bench cifar-fp16-compile "${cifar[@]}" -batch "$batch" "${half[@]}" -peer "$(peer $amp --compile)"
+  bench cifar-fp16-nhwc "${cifar[@]}" -batch "$batch" "${half[@]}" -set runtime.cuda.prefer_nhwc=true
+  bench cifar-fp16-graph "${cifar[@]}" -batch "$batch" "${half[@]}" -set runtime.cuda.enable_cuda_graph=true
+  bench cifar-bf16 "${cifar[@]}" -batch "$batch" -set train.mixed_precision=bf16
+fi
+bench cifar-fp16-alone "${cifar[@]}" -batch "$batch" "${half[@]}" # its memory, without the peer's
+python3 "$here/sd15.py" "$work/sd15" "${sd[@]}" || failed=1
+# Where our step's time goes, by operator.
+profile() { "$imm" bench step -steps 5 -json "${on[@]}" -profile "$work/trace" "${cifar[@]}" -batch "$batch" "${half[@]}" >&2 && python3 "$here/operator_times.py" "$work"/trace-training*.json; }
+part cifar-fp16-profile profile
+side=32; [ "$provider" = cpu ] && side=8 # latents of 256 pixels
+for n in "${big[@]}"; do
+  bench "sd15-b$n" -model "$work/sd15" -resolution $side -batch "$n" "${half[@]}" -peer "$(peer $amp)"
+  [ "$provider" = cuda ] && bench "sd15-b$n-compile" -model "$work/sd15" -resolution $side -batch "$n" "${half[@]}" -peer "$(peer $amp --compile)"
+  bench "sd15-b$n-alone" -model "$work/sd15" -resolution $side -batch "$n" "${half[@]}"
+done
+part plan "$imm" train "${cifar[@]}" "${on[@]}" "${half[@]}" -set train.batch_size="$batch" -set noise.pool_size=$((4 * batch)) -dry-run -json
+
+# 3. What linear assignment at pool 1,024 adds to a step.
+# run replaces the shell that calls it, so that a signal meets the program: call it in a subshell.
+run() { exec "$imm" train -preset fashion-mnist "${on[@]}" -set checkpoint.every_steps=0 -set sample.every_steps=0 -set sample.steps=1 -set log.tensorboard=false "$@"; }
+pairing() {
+  local max=200 pool=1024; [ "$provider" = cpu ] && max=3 pool=128
+  (run -out "$work/none" -set noise.pairing=independent -set noise.per_class=false -set train.max_steps=$max) >&2 &&
+    (run -out "$work/linear" -set noise.pairing=linear -set noise.pool_size=$pool -set train.max_steps=$max) >&2 &&
+    python3 - "$work" <<'PY'
+import json, pathlib, statistics, sys
+def mean(run):
+    lines = [json.loads(line) for line in (pathlib.Path(sys.argv[1]) / run / "log.jsonl").read_text().splitlines()]
+    return statistics.fmean(line["step_ms"] for line in lines[len(lines) // 5:])
+none, linear = mean("none"), mean("linear")
+print(json.dumps({"independent_step_ms": none, "linear_step_ms": linear, "added": linear / none - 1}))
+PY
+}
+part pairing pairing
+
+# 4. A run that is killed and goes on has the bits of one that is not.
+resume() {
+  local sets=(-set runtime.deterministic=true -set train.mixed_precision=fp16 -set train.max_steps=30) n
+  [ "$provider" = cpu ] && sets+=(-set train.batch_size=4 -set noise.pool_size=8 -set train.micro_batch=4)
+  (run -out "$work/whole" "${sets[@]}") >&2 || return
+  (run -out "$work/cut" "${sets[@]}" -set checkpoint.every_steps=2) >&2 & n=$!
+  for _ in $(seq 6000); do [ -d "$work/cut/checkpoint-4" ] && break; sleep 0.02; done
+  kill -9 $n; wait $n 2>/dev/null
+  [ -d "$work/cut/checkpoint-30" ] && { echo "the run was too fast to be killed" >&2; return 1; }
+  (run -out "$work/cut" "${sets[@]}" -set checkpoint.every_steps=2) >&2 || return
+  local a b
+  a=$(cd "$work/whole/checkpoint-30" && sha256sum unet/*.safetensors unet_ema/*.safetensors optimizer.safetensors) &&
+    b=$(cd "$work/cut/checkpoint-30" && sha256sum unet/*.safetensors unet_ema/*.safetensors optimizer.safetensors) || return
+  [ "$a" = "$b" ] && echo '{"same_bits": true}' && return
+  echo '{"same_bits": false}'; return 1
+}
+part resume resume
+
+out=$here/results/$provider-$(date -u +%Y%m%dT%H%M%SZ).json
+python3 - "$lines" "$out" "$provider" <<'PY'
+import json, subprocess, sys
+lines, out, provider = sys.argv[1:]
+def say(*command):
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+parts = [json.loads(line) for line in open(lines)]
+with open(out, "w") as f:
+    json.dump({"provider": provider, "gpu": say("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"),
+               "commit": say("git", "rev-parse", "HEAD"), "torch": say(sys.executable, "-c", "import torch; print(torch.__version__)"),
+               "failed": [p["part"] for p in parts if p["rc"]], "parts": parts}, f, indent=1)
+    f.write("\n")
+print(out)
+PY
+exit $failed
