@@ -20,7 +20,8 @@ func evaluate() Command {
 	return Command{
 		Name: "evaluate",
 		Usage: `METRIC GENERATED REFERENCE [-features F] [-input_range R] [-resize clean|pytorch]
-  [-output NAME] [-resolution N] [-normalize] [-k K] [-subsets N] [-subset_size N] [-seed S] [-provider P] [-threads N] [-json]
+  [-output NAME] [-resolution N] [-normalize] [-k K] [-subsets N] [-subset_size N] [-seed S]
+  [-provider P] [-threads N] [-json]
   or stats IMAGES -out F.npz`,
 		Short: "FID, KID and other distances of two sets",
 		Long: `METRIC is one of

@@ -22,8 +22,9 @@ func generate() Command {
 	return Command{
 		Name: "generate",
 		Usage: `-model DIR -out DIR [-prompts FILE | -prompt TEXT | -classes all|LIST]
-  [-class_names FILE] [-template T] [-n N | -indices LIST] [-negative TEXT] [-sampler S] [-steps N] [-eta E] [-guidance G] [-seed S] [-latents F.npy]
-  [-resolution R|HxW] [-weights ema|raw] [-batch N] [-provider P] [-threads N]`,
+  [-class_names FILE] [-template T] [-n N | -indices LIST] [-negative TEXT] [-sampler S]
+  [-steps N] [-eta E] [-guidance G] [-seed S] [-latents F.npy] [-resolution R|HxW]
+  [-weights ema|raw] [-batch N] [-provider P] [-threads N]`,
 		Short: "make images from a trained model",
 		Long: `Writes n PNGs for each prompt or class (or n in all, of an unconditional model) and manifest.jsonl, a
 line an image: file, index, seed, class or prompt, sampler, steps, guidance and more. The same stands in
