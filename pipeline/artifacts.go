@@ -47,6 +47,12 @@ func (a artifacts) write(out string) error {
 	if entries, err := os.ReadDir(out); err == nil && len(entries) > 0 {
 		return fmt.Errorf("-out %s is not empty: name another folder", out)
 	}
+	if filepath.Clean(out) == "." { // the folder is replaced, and that would take this one from under the shell
+		return fmt.Errorf("-out %s is the working directory: name a folder in it", out)
+	}
+	if real, err := filepath.EvalSymlinks(out); err == nil {
+		out = real // a link to a folder stays one: it may lead to another disk
+	}
 	if err := os.MkdirAll(filepath.Dir(filepath.Clean(out)), 0o755); err != nil {
 		return fmt.Errorf("-out %s: %w: name a folder that can be written", out, err)
 	}

@@ -193,3 +193,21 @@ func TestFolderIsHeld(t *testing.T) {
 	release()
 	train(t, out, sets)
 }
+
+// Other data have another order: a run does not go on with them unawares.
+func TestResumeOfOtherData(t *testing.T) {
+	shards := t.TempDir()
+	shard := func(name string) {
+		if err := os.Link(plainSource(t), filepath.Join(shards, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shard("a.tar")
+	sets := tinySets(filepath.Join(shards, "*.tar"), "train.max_steps=2")
+	out := train(t, "", sets)
+	shard("b.tar")
+	err := tryTrain(t.Context(), t, out, append(sets, "train.max_steps=4"))
+	if err == nil || !strings.Contains(err.Error(), "the data hold 86 records, and held 43 when") {
+		t.Errorf("got %v", err)
+	}
+}

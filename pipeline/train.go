@@ -60,6 +60,10 @@ func runTraining(ctx context.Context, c Config, o TrainOptions) error {
 	}
 	s.classNames = data.ClassNames()
 	defer data.Close()
+	if was := from.state.Records; was > 0 && was != data.Len() {
+		return fmt.Errorf("the data hold %d records, and held %d when %s was written: their order is another now; put them back, or start anew with another -out", data.Len(), was, from.path)
+	}
+	from.state.Records = data.Len()
 	for _, line := range append(s.warnings(c), data.Warnings()...) {
 		say("%s", line)
 	}

@@ -24,6 +24,7 @@ type State struct {
 	BadSteps     int     `json:"bad_steps"`                   // skipped steps in a row, the last step included
 	LossScale    float64 `json:"loss_scale,omitempty"`        // fp16: what the next step's loss is multiplied by
 	LossGrowth   int     `json:"loss_scale_growth,omitempty"` // fp16: finite steps since it changed
+	Records      int     `json:"records"`                     // of the data: with another number the order is another
 	ConfigDigest string  `json:"config_digest"`               // SHA-256 of the run's resolved config.toml
 	Files        []File  `json:"files"`                       // every file but this one, by path
 }

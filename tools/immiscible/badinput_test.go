@@ -309,6 +309,7 @@ func TestGenerateAndExportRefuse(t *testing.T) {
 		{"export: batch", to(model, "-batch", "0"), 2, "-batch 0, want at least 1"},
 		{"export: resolution", to(model, "-resolution", "8x"), 2, `-resolution "8x", want pixels: R or HxW`},
 		{"export: resolution above all", to(model, "-resolution", "1000000"), 2, `-resolution "1000000", want at most 16384`},
+		{"export: out is the working directory", []string{"export", "-model", model, "-out", "."}, 1, "-out . is "},
 		{"export: out is a file", []string{"export", "-model", model, "-out", file}, 1, "file is a file, want a folder: name another"},
 		{"export: resolution 0", to(model, "-resolution", "0"), 2, `-resolution "0", want at least 1`},
 		{"export: odd resolution", to(model, "-resolution", "8x9"), 1, "a 8×9 image cannot be halved 1 times"},

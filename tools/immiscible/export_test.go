@@ -314,3 +314,20 @@ func TestExportWithoutASchedule(t *testing.T) {
 		t.Errorf("stderr is %q, want nothing", stderr)
 	}
 }
+
+// A link to an empty folder stays a link, and the artifacts lie where it leads.
+func TestExportThroughALink(t *testing.T) {
+	dir := t.TempDir()
+	disk, link := filepath.Join(dir, "disk"), filepath.Join(dir, "link")
+	if err := os.Mkdir(disk, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(disk, link); err != nil {
+		t.Fatal(err)
+	}
+	mustCall(t, "export", "-model", trainedModel(t), "-out", link)
+	if info, err := os.Lstat(link); err != nil || info.Mode()&os.ModeSymlink == 0 {
+		t.Errorf("the link is %v now, %v", info, err)
+	}
+	readExport(t, disk)
+}
