@@ -15,6 +15,7 @@ import sys
 import time
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path.pop(0)  # this folder, in which this file would be taken for the package lap
 import numpy  # noqa: E402  after the variable that it reads
 
 
