@@ -15,7 +15,7 @@ ten steps with nothing but attention trained.
 The reference is diffusers in float32. The same is computed in float64, and must agree to 1e-5 (max|difference| /
 max|reference| of any tensor, true zeros apart): the metadata's made_by says how well it does. AdamW divides a gradient
 by its own size, so an element whose gradient is as small as its rounding error moves either way; the seeds below are
-such that none is: ten steps whose gradients got errors of 1e-6 of their root mean square end within 3e-5 of the same
+such that none is: ten steps whose gradients got errors of 1e-6 of their root mean square end within 4e-5 of the same
 weights. (relu is in none of them: a unit that rounding switches off moves its weights by more. DDIM amplifies the first
 steps' errors; there the figure is for information.)
 """
@@ -58,7 +58,7 @@ CASES = {
     ),
     # Nothing but attention blocks; a rectangle; resampling in residual blocks.
     "scale-shift": (
-        15,
+        12,
         unet("AA", "AA", sample_size=[4, 8], block_out_channels=[8, 12], layers_per_block=1, norm_num_groups=4,
              attention_head_dim=2, resnet_time_scale_shift="scale_shift", downsample_type="resnet", upsample_type="resnet",
              act_fn="gelu", class_embed_type="timestep"),
