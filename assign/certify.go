@@ -12,11 +12,17 @@ const (
 // certify bounds the excess over the optimum: by weak duality it is at most the sum over rows of
 // c[i, colOf[i]] − v[colOf[i]] − u[i], evaluated in float64. A sum above tolerance is repaired in float64.
 func (s *solver) certify() {
+	over := make([]float64, s.rows) // added up in order, so that the number of cores does not matter
+	parallel(s.rows, len(s.c), 1, func(from, to int) {
+		for i := from; i < to; i++ {
+			c, j := s.row(int32(i)), s.colOf[i]
+			over[i] = float64(c[j]) - float64(s.v[j]) - minDiff(c, s.v)
+		}
+	})
 	var excess, chosen float64
 	for i, j := range s.colOf {
-		c := s.row(int32(i))
-		excess += float64(c[j]) - float64(s.v[j]) - minDiff(c, s.v)
-		chosen += math.Abs(float64(c[j]))
+		excess += over[i]
+		chosen += math.Abs(float64(s.row(int32(i))[j]))
 	}
 	if excess > tolerance*chosen {
 		s.repair()

@@ -33,12 +33,15 @@ func CostMatrix(x, noise []float32, rows, cols, dim int, cost Cost, product Prod
 	if err := cost.check(); err != nil {
 		return nil, err
 	}
-	return costs(x, noise, rows, cols, dim, cost, product)
+	out := make([]float32, rows*cols)
+	if err := costs(x, noise, rows, cols, dim, cost, product, out); err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
-// costs is CostMatrix of what was checked.
-func costs(x, noise []float32, rows, cols, dim int, cost Cost, product Product) ([]float32, error) {
-	out := make([]float32, rows*cols)
+// costs is CostMatrix of what was checked, into out [rows, cols].
+func costs(x, noise []float32, rows, cols, dim int, cost Cost, product Product, out []float32) error {
 	if cost == CostL1 {
 		parallel(rows, rows*cols*dim, 1, func(from, to int) {
 			for i := from; i < to; i++ {
@@ -47,13 +50,13 @@ func costs(x, noise []float32, rows, cols, dim int, cost Cost, product Product) 
 				}
 			}
 		})
-		return out, nil
+		return nil
 	}
 	if product == nil {
 		product = MatrixProduct
 	}
 	if err := product(x, noise, rows, cols, dim, out); err != nil {
-		return nil, fmt.Errorf("assign: product of %d × %d by %d × %d: %w", rows, dim, cols, dim, err)
+		return fmt.Errorf("assign: product of %d × %d by %d × %d: %w", rows, dim, cols, dim, err)
 	}
 	if cost == CostDot {
 		parallel(len(out), len(out), 1, func(from, to int) {
@@ -61,7 +64,7 @@ func costs(x, noise []float32, rows, cols, dim int, cost Cost, product Product) 
 				out[from+k] = -p
 			}
 		})
-		return out, nil
+		return nil
 	}
 	xx, nn := squaredNorms(x, rows, dim), squaredNorms(noise, cols, dim)
 	parallel(rows, len(out), 1, func(from, to int) {
@@ -77,7 +80,7 @@ func costs(x, noise []float32, rows, cols, dim int, cost Cost, product Product) 
 			}
 		}
 	})
-	return out, nil
+	return nil
 }
 
 // check refuses a cost that is not one of the four.

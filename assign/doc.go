@@ -17,7 +17,7 @@
 // Squared L2 needs only −x·n: |x|² is a constant of the row and |n|² of the column, and neither moves the
 // optimum. So one matrix product makes the cost, on whatever device the caller has ([Product]). Pools of any size work:
 // from 4,096 images on, [Linear] and [Pair] solve among the best candidates of each image and each noise and prove by
-// one pass over all entries that nothing better exists.
+// one pass over all entries that nothing better exists; [Large] says how close that proof came.
 //
 // Results depend on the arguments alone, not on the number of cores; permutations and products have the same bits
 // on every architecture.

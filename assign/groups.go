@@ -42,13 +42,7 @@ type Options struct {
 // Squared L2 is solved as −x·n, which differs by constants of the rows and columns: l2sq and dot give the same
 // permutation.
 func Pair(x, noise []float32, n, dim int, labels []int64, o Options) (perm []int, err error) {
-	if err := checkRows("x", x, n, dim); err != nil {
-		return nil, err
-	}
-	if err := checkRows("noise", noise, n, dim); err != nil {
-		return nil, err
-	}
-	if err := o.check(n); err != nil {
+	if err := o.checkPool(x, noise, n, dim); err != nil {
 		return nil, err
 	}
 	if labels != nil && len(labels) != n {
@@ -84,6 +78,25 @@ func Pair(x, noise []float32, n, dim int, labels []int64, o Options) (perm []int
 		}
 	}
 	return perm, nil
+}
+
+// checkPool refuses a pool that is no pool, and what check does.
+func (o Options) checkPool(x, noise []float32, n, dim int) error {
+	if err := checkRows("x", x, n, dim); err != nil {
+		return err
+	}
+	if err := checkRows("noise", noise, n, dim); err != nil {
+		return err
+	}
+	return o.check(n)
+}
+
+// solved is the cost that is solved: −x·n has the optimum of squared L2, but not its ties.
+func (o Options) solved() Cost {
+	if o.Cost == CostL2Sq && !o.Half {
+		return CostDot
+	}
+	return o.Cost
 }
 
 // check refuses what Pair cannot honour for n images.
@@ -125,19 +138,13 @@ func (o Options) pairClass(perm []int, x, noise []float32, members []int, n, dim
 
 // pairAll is Pair without classes, of what was checked.
 func (o Options) pairAll(x, noise, conditions []float32, n, dim int) ([]int, error) {
-	cost := o.Cost
-	if cost == CostL2Sq && !o.Half {
-		cost = CostDot
-	}
-	if 4*n > matrixBytes/n && !o.Half && o.Penalty == 0 {
-		perm, ok, err := sparseLinear(o.remade(x, noise, n, dim, cost), n, max(o.Gap, promised))
-		if err == nil && !ok {
-			err = fmt.Errorf("assign: the optimum for %d images was not reached from candidates, and their matrix is too large: want a gap above %v, or smaller pools", n, o.Gap)
-		}
+	if n > LargestKept && !o.Half && o.Penalty == 0 {
+		perm, _, err := o.large(x, noise, n, dim)
 		return perm, err
 	}
-	matrix, err := costs(x, noise, n, n, dim, cost, o.Product)
-	if err != nil {
+	cost := o.solved()
+	matrix := make([]float32, n*n)
+	if err := costs(x, noise, n, n, dim, cost, o.Product, matrix); err != nil {
 		return nil, err
 	}
 	if o.Penalty > 0 {
@@ -145,8 +152,8 @@ func (o Options) pairAll(x, noise, conditions []float32, n, dim int) ([]int, err
 		if cost == CostDot && o.Cost == CostL2Sq {
 			penalty /= 2 // −x·n is half of the squared distance
 		}
-		apart, err := costs(conditions, conditions, n, n, len(conditions)/n, CostL2Sq, nil)
-		if err != nil {
+		apart := make([]float32, n*n)
+		if err := costs(conditions, conditions, n, n, len(conditions)/n, CostL2Sq, nil, apart); err != nil {
 			return nil, err
 		}
 		for k, sq := range apart {

@@ -2,8 +2,8 @@ package assign
 
 import "math"
 
-// The seven inner loops of the solver in plain Go. They define the result to the bit; kernels_amd64.s repeats
-// them eight columns at a time. None multiplies but by a power of two, so that fusing would change nothing.
+// The eight inner loops of the solver in plain Go. They define the result to the bit; kernels_amd64.s repeats
+// them eight columns at a time, kernels512_amd64.s four of them sixteen. None multiplies but by a power of two, so that fusing would change nothing.
 
 const (
 	signBit = 1 << 31
@@ -40,9 +40,15 @@ func largestGeneric(x []float32) uint32 {
 	return largest
 }
 
-// lowerGeneric sets v[j] = min(v[j], c[j] − u) and returns the largest |c[j]| as IEEE bits, which reaches infBits
-// exactly when an entry is infinite or NaN.
-func lowerGeneric(v, c []float32, u float32) uint32 {
+// lowerRowGeneric sets v[j] = min(v[j], c[j] − u), with u the smallest c[j] − offset[j], and returns the largest |c[j]|
+// as IEEE bits, which reaches infBits exactly when an entry is infinite or NaN; then v is spoilt.
+func lowerRowGeneric(v, c, offset []float32) uint32 {
+	u, _ := min2Generic(c, offset)
+	return lower(v, c, u)
+}
+
+// lower is the second half of lowerRowGeneric.
+func lower(v, c []float32, u float32) uint32 {
 	var largest uint32
 	v = v[:len(c)]
 	for j, x := range c {
@@ -77,6 +83,24 @@ func min2Generic(c, v []float32) (u1, u2 float32) {
 		}
 	}
 	return u1, u2
+}
+
+// argmin2Generic is min2Generic with the columns: the lowest that attains the first value, and the lowest other one that
+// attains the second; −1 for one that is missing.
+func argmin2Generic(c, v []float32) (j1, j2 int, u1, u2 float32) {
+	j1, j2, u1, u2 = -1, -1, inf, inf
+	v = v[:len(c)]
+	for j, x := range c {
+		x -= v[j]
+		if x < u2 {
+			if x < u1 {
+				j1, j2, u1, u2 = j, j1, x, u1
+			} else {
+				j2, u2 = j, x
+			}
+		}
+	}
+	return j1, j2, u1, u2
 }
 
 // firstGeneric returns the smallest j ≥ from with c[j] − v[j] ≤ t, or len(c).

@@ -55,7 +55,7 @@ func Linear(cost []float32, rows, cols int) (perm []int, err error) {
 		return nil, fmt.Errorf("assign: cost matrix has %d entries, want %d × %d", len(cost), rows, cols)
 	}
 	if rows == cols && rows >= sparseFrom {
-		if perm, ok, err := sparseLinear(kept(cost, rows), rows, promised/2); ok || err != nil {
+		if perm, _, ok, err := sparseLinear(kept(cost, rows), rows, blockRows(rows), promised/2); ok || err != nil {
 			return perm, err
 		}
 	}
@@ -91,36 +91,54 @@ func solve(cost []float32, rows, cols int) (*solver, error) {
 
 // newSolver starts v of a square problem at the minima of the columns after each row has had its own minimum taken
 // off. (Jonker and Volgenant reduce columns only; then rows of large scale or offset set every v, and the solve is
-// up to a hundred times as long.) Where columns differ by offsets, start.go goes over them once more. In a
-// rectangular problem v starts at 0, where the columns that stay free must end. The same pass finds entries that are
-// not finite.
+// up to a hundred times as long.) Where columns differ by offsets, these are taken off a row before its minimum: see
+// start.go. In a rectangular problem v starts at 0, where the columns that stay free must end. The same pass finds
+// entries that are not finite.
 func newSolver(cost []float32, rows, cols int) (*solver, error) {
-	s := &solver{c: cost, rows: rows, cols: cols,
-		v: make([]float32, cols), rowOf: make([]int32, cols), colOf: make([]int32, rows),
-		d: make([]float32, cols), pred: make([]int32, cols), zero: make([]float32, cols)}
-	for j := range s.v {
-		s.v[j] = inf
+	// Few allocations: where a solve takes a tenth of a millisecond, their first pages are a tenth of that.
+	floats, ints := make([]float32, 3*cols), make([]int32, 2*cols+rows)
+	s := &solver{c: cost, rows: rows, cols: cols, scanned: make([]scan, 0, cols),
+		v: floats[:cols], d: floats[cols : 2*cols], zero: floats[2*cols:],
+		pred: ints[:cols], rowOf: ints[cols : 2*cols], colOf: ints[2*cols:]}
+	for j := range s.rowOf {
 		s.rowOf[j] = -1
 	}
-	var largest uint32
-	for i := range rows {
+	for i := range s.colOf {
 		s.colOf[i] = -1
+	}
+	offset := s.zero
+	if rows == cols {
+		offset = s.columnOffsets()
+	}
+	if err := s.start(offset); err != nil {
+		return nil, err
+	}
+	if rows < cols {
+		clear(s.v)
+	} else if s.largest < 0x1p-90 { // offsets of such small units may have overflowed
+		return s, s.start(s.zero)
+	}
+	return s, nil
+}
+
+// start sets v to the minima of the columns after each row has had its minimum above the offsets taken off, and finds
+// the largest entry.
+func (s *solver) start(offset []float32) error {
+	for j := range s.v {
+		s.v[j] = inf
+	}
+	var largest uint32
+	for i := range s.rows {
 		c := s.row(int32(i))
-		u, _ := min2(c, s.zero)
-		bits := lower(s.v, c, u)
+		bits := lowerRow(s.v, c, offset)
 		if bits >= infBits {
 			j := notFinite(c)
-			return nil, fmt.Errorf("assign: cost entry [%d, %d] is %v, want a finite number", i, j, c[j])
+			return fmt.Errorf("assign: cost entry [%d, %d] is %v, want a finite number", i, j, c[j])
 		}
 		largest = max(largest, bits)
 	}
 	s.largest = float64(math.Float32frombits(largest))
-	if rows < cols {
-		clear(s.v)
-	} else {
-		s.allowForOffsets()
-	}
-	return s, nil
+	return nil
 }
 
 // row is row i of the cost matrix.
@@ -160,39 +178,23 @@ func (s *solver) give(i, j int32) (displaced int32) {
 	return displaced
 }
 
-// argmin2 returns the columns of the smallest and second smallest reduced cost of row i, and both values. Among
-// equals the lower index comes first.
-func (s *solver) argmin2(i int32) (j1, j2 int, u1, u2 float32) {
-	c := s.row(i)
-	u1, u2 = min2(c, s.v)
-	j1, j2 = -1, -1
-	for j := -1; j1 < 0 || j2 < 0; {
-		j = first(c, s.v, u2, j+1)
-		if j1 < 0 && c[j]-s.v[j] <= u1 {
-			j1 = j
-		} else {
-			j2 = j
-		}
-	}
-	return j1, j2, u1, u2
-}
-
 // reduceRows is a pass of augmenting row reduction. Each free row takes its cheapest column and lowers that
 // column's v until its second choice is as good, which keeps the row tight; whoever held the column bids at once
 // for another. A row between equals takes a free one of them or waits for the next pass. Rounding can make the
-// lowering nothing at all, which counts as equality; and a war of small bids is cut off by a budget, since the
-// augmentation ends it at a known cost.
+// lowering nothing at all, which counts as equality; and a war of small bids is cut off, as a whole and for each row
+// that begins one, since the augmentation ends it at a known cost.
 func (s *solver) reduceRows(free []int32) (left []int32) {
+	const war = 32 // [M] halves the bids of heavy-tailed rows and leaves other data no more augmentations
 	left = free[:0]
 	budget := 8 * len(free)
 	for _, i := range free {
-		for i >= 0 {
-			if budget == 0 {
+		for bids := 0; i >= 0; bids++ {
+			if budget == 0 || bids == war {
 				left = append(left, i)
 				break
 			}
 			budget--
-			j1, j2, u1, u2 := s.argmin2(i)
+			j1, j2, u1, u2 := argmin2(s.row(i), s.v)
 			if lowered := s.v[j1] - (u2 - u1); lowered < s.v[j1] {
 				s.v[j1] = lowered
 				i = s.give(i, int32(j1))

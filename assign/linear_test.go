@@ -264,7 +264,7 @@ func BenchmarkLinear(b *testing.B) {
 	}
 }
 
-// TestLinearOffsets: offsets of columns, which allowForOffsets finds, do not move the optimum. Entries are whole
+// TestLinearOffsets: offsets of columns, which columnOffsets finds, do not move the optimum. Entries are whole
 // numbers below 2^24, so that the offset matrix is exact.
 func TestLinearOffsets(t *testing.T) {
 	src := assigntest.NewSource(6)

@@ -81,19 +81,12 @@ func second(x []float32, n, dim int) []float32 {
 				columns[k*here+i] = v
 			}
 		}
-		productRowsOf(columns[:dim*here], dim, here, part)
+		multiply(columns[:dim*here], columns[:dim*here], dim, dim, here, part)
 		for k, v := range part {
 			sum[k] += v / float32(n)
 		}
 	}
 	return sum
-}
-
-// productRowsOf writes the inner products of the rows of x [n, dim] with each other.
-func productRowsOf(x []float32, n, dim int, out []float32) {
-	parallel(n, n*n*dim, tileRows, func(from, to int) {
-		productRows(vectors(x, from, to, dim), x, to-from, n, dim, out[from*n:to*n])
-	})
 }
 
 // leading returns orthonormal rows [m, n] that span the leading eigenvectors of the symmetric s [n, n], and their

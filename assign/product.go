@@ -2,27 +2,26 @@ package assign
 
 import (
 	"fmt"
+	"math"
 	"runtime"
 	"sync"
 )
 
-// An inner product is summed block by block of depth coordinates. Within a block, partial sum l takes the products
-// of the coordinates k ≡ l modulo lanes, in order; the partial sums are added in halves: l and l + 8, l + 4, l + 2,
-// l + 1. Products are rounded before they are added, so that nothing is fused. That is the whole definition of the
-// bits: every architecture and every number of threads has the same.
+// An inner product is summed block by block of depth coordinates. Within a block the sum begins at 0 and takes one
+// coordinate after the other, in order, each by a fused multiply-add of float32: s becomes x·n + s, rounded once. That
+// is the whole definition of the bits: every architecture and every number of threads has the same.
 const (
-	lanes = 16
-	depth = 1024
-
-	// A tile of 6 rows of x and 4 noises shares its loads and fills 24 of AVX-512's 32 registers; 40 KB of operands
-	// stay in the first cache, and a band of noises in the second while all rows pass over it.
-	tileRows, tileCols = 6, 4
-	band               = 12 * tileCols
+	// A tile of 12 rows of x and 32 noises fills 24 of AVX-512's 32 registers, and takes 14 loads for 24 fused
+	// multiply-adds. Its 24 KB of x are half of the first cache; noises pass by from the second, where a band of them,
+	// 1 MB, stays while all rows pass over it.
+	tileRows, tileCols = 12, 32
+	depth              = 512 // product_amd64.s knows this
+	band               = 16 * tileCols
 )
 
 // MatrixProduct is the Product on the processor, on as many cores as Go may use. The order of additions depends on
-// dim alone, and products are rounded before they are added: the same bits on every architecture and for any number
-// of cores. An entry that is not finite makes its row or column of out not finite.
+// dim alone, and products are not rounded before they are added: the same bits on every architecture and for any
+// number of cores. An entry that is not finite makes its row or column of out not finite.
 func MatrixProduct(x, noise []float32, rows, cols, dim int, out []float32) error {
 	if err := checkShape("x", x, rows, dim); err != nil {
 		return err
@@ -33,10 +32,22 @@ func MatrixProduct(x, noise []float32, rows, cols, dim int, out []float32) error
 	if len(out) != rows*cols {
 		return fmt.Errorf("assign: out has %d entries, want %d × %d", len(out), rows, cols)
 	}
-	parallel(rows, rows*cols*dim, tileRows, func(from, to int) {
-		productRows(vectors(x, from, to, dim), noise, to-from, cols, dim, out[from*cols:to*cols])
-	})
+	multiply(x, noise, rows, cols, dim, out)
 	return nil
+}
+
+// multiply is MatrixProduct of what was checked.
+func multiply(x, noise []float32, rows, cols, dim int, out []float32) {
+	// Each core packs the noises that it needs: it is given few of them where there are many.
+	if cols < rows {
+		parallel(rows, rows*cols*dim, tileRows, func(from, to int) {
+			productBlock(vectors(x, from, to, dim), noise, to-from, cols, dim, out[from*cols:to*cols], cols)
+		})
+		return
+	}
+	parallel(cols, rows*cols*dim, tileCols, func(from, to int) {
+		productBlock(x, vectors(noise, from, to, dim), rows, to-from, dim, out[from:], cols)
+	})
 }
 
 // parallel splits [0, n) among the cores, at multiples of step, and calls work once for each part. steps is the
@@ -57,37 +68,39 @@ func parallel(n, steps, step int, work func(from, to int)) {
 	wait.Wait()
 }
 
-// productRows is MatrixProduct on one core.
-func productRows(x, noise []float32, rows, cols, dim int, out []float32) {
-	clear(out)
-	width := min(depth, (dim+lanes-1)/lanes*lanes)
-	noises := make([]float32, band*width)
-	images := make([]float32, tileRows*width)
+// productBlock is MatrixProduct on one core, into a block of a matrix whose rows are stride apart.
+func productBlock(x, noise []float32, rows, cols, dim int, out []float32, stride int) {
+	for i := range rows {
+		clear(out[i*stride : i*stride+cols])
+	}
+	wide := min(band, (cols+tileCols-1)/tileCols*tileCols)
+	noises := make([]float32, wide*min(depth, dim))
+	images := make([]float32, tileRows*depth)
 	for k0 := 0; k0 < dim; k0 += depth {
 		n := min(depth, dim-k0)
-		width := (n + lanes - 1) / lanes * lanes
 		for j0 := 0; j0 < cols; j0 += band {
 			here := min(band, cols-j0)
-			// Rows a power of two apart would fall on the same few lines of the caches: they are copied together.
-			pack(noises, noise[j0*dim+k0:], dim, here, (here+tileCols-1)/tileCols*tileCols, n, width)
+			for j := 0; j < here; j += tileCols {
+				packNoises(noises[j*n:(j+tileCols)*n], noise[(j0+j)*dim+k0:], dim, min(tileCols, here-j), n)
+			}
 			for i := 0; i < rows; i += tileRows {
 				high := min(tileRows, rows-i)
-				xs, stride := x[i*dim+k0:], dim
-				if high < tileRows || n < width {
-					pack(images, xs, dim, high, tileRows, n, width)
-					xs, stride = images, width
-				}
+				packImages(images, x[i*dim+k0:], dim, high, n)
 				for j := 0; j < here; j += tileCols {
-					ns, at := noises[j*width:], i*cols+j0+j
+					ns, at := noises[j*n:(j+tileCols)*n], i*stride+j0+j
+					next := &ns[0]
+					if r := i + tileRows + j/tileCols; j < tileRows*tileCols && r < rows {
+						next = &x[r*dim+k0] // a row of the tile after this one, on its way to the second cache
+					}
 					if high == tileRows && j+tileCols <= here {
-						tile(xs, stride, ns, width, out[at:], cols)
+						tile(images, ns, n, out[at:], stride, next)
 						continue
 					}
 					var sums [tileRows * tileCols]float32
-					tile(xs, stride, ns, width, sums[:], tileCols)
+					tile(images, ns, n, sums[:], tileCols, next)
 					for r := range high {
 						for c := range min(tileCols, here-j) {
-							out[at+r*cols+c] += sums[r*tileCols+c]
+							out[at+r*stride+c] += sums[r*tileCols+c]
 						}
 					}
 				}
@@ -96,42 +109,73 @@ func productRows(x, noise []float32, rows, cols, dim int, out []float32) {
 	}
 }
 
-// pack copies n coordinates of each of rows rows of x, dim apart, into dst, width apart. What is missing to width,
-// and to whole rows, becomes 0, which changes no sum.
-func pack(dst, x []float32, dim, rows, whole, n, width int) {
+// packImages copies n coordinates of each of rows rows of x, dim apart, into dst [tileRows, depth]: rows a power of two
+// apart would fall on the same few lines of the caches. Missing rows become 0.
+func packImages(dst, x []float32, dim, rows, n int) {
 	for i := range rows {
-		row := dst[i*width : (i+1)*width]
-		copy(row, x[i*dim:i*dim+n])
-		clear(row[n:])
+		copy(dst[i*depth:], x[i*dim:i*dim+n])
 	}
-	clear(dst[rows*width : whole*width])
+	clear(dst[rows*depth:])
 }
 
-// tileGeneric adds the inner products of tileRows rows of x, xs apart, and tileCols noises, width apart, over width
-// coordinates (a multiple of lanes) to a tile of out, whose rows are stride apart.
-func tileGeneric(x []float32, xs int, noise []float32, width int, out []float32, stride int) {
+// packGeneric copies n coordinates of each of cols noises, dim apart, into dst [n, tileCols], transposed. Missing noises
+// become 0.
+func packGeneric(dst, noise []float32, dim, cols, n int) {
+	if cols < tileCols {
+		clear(dst)
+	}
+	const part = 64 // coordinates, whose lines stay in the first cache
+	for k0 := 0; k0 < n; k0 += part {
+		to := min(n, k0+part)
+		for j := range cols {
+			at := k0*tileCols + j
+			for _, a := range noise[j*dim+k0 : j*dim+to] {
+				dst[at] = a
+				at += tileCols
+			}
+		}
+	}
+}
+
+// tileGeneric adds the inner products of images [tileRows, depth] and noise [n, tileCols] over n coordinates to a tile
+// of out, whose rows are stride apart.
+func tileGeneric(images, noise []float32, n int, out []float32, stride int) {
 	for i := range tileRows {
-		for j := range tileCols {
-			out[i*stride+j] += blockDot(x[i*xs:i*xs+width], noise[j*width:(j+1)*width])
+		var sums [tileCols]float32
+		for k, a := range images[i*depth : i*depth+n] {
+			for j, b := range (*[tileCols]float32)(noise[k*tileCols:]) {
+				sums[j] = fma(a, b, sums[j])
+			}
+		}
+		row := out[i*stride : i*stride+tileCols]
+		for j, s := range sums {
+			row[j] += s
 		}
 	}
 }
 
-// blockDot is the inner product within a block.
-func blockDot(x, y []float32) float32 {
-	var s [lanes]float32
-	for ; len(x) >= lanes && len(y) >= lanes; x, y = x[lanes:], y[lanes:] {
-		a, b := (*[lanes]float32)(x), (*[lanes]float32)(y)
-		for l := range s {
-			s[l] += float32(a[l] * b[l])
-		}
+// fma is x·y + z, rounded once. The product is exact in float64. Their sum, which is rounded in float64 and then
+// again, comes out otherwise than by one rounding only where the first one falls on a number half way between two of
+// float32: then the last digit tells to which side of it the exact sum lies ("round to odd": S. Boldo, G. Melquiond,
+// IEEE Trans. Computers 57 (2008) 462–471).
+func fma(x, y, z float32) float32 {
+	p, c := float64(x)*float64(y), float64(z)
+	s := p + c
+	bits := math.Float64bits(s)
+	if bits<<36 != 0 { // not half way: there the last 28 digits are 0
+		return float32(s)
 	}
-	for half := lanes / 2; half > 0; half /= 2 {
-		for l := range half {
-			s[l] += s[l+half]
-		}
+	// What the rounding took away, exactly (D. Knuth, TAOCP 2, section 4.2.2).
+	b := s - p
+	lost := (p - (s - b)) + (c - b)
+	switch {
+	case lost == 0 || lost != lost:
+	case lost > 0 == (s > 0):
+		s = math.Float64frombits(bits + 1)
+	default:
+		s = math.Float64frombits(bits - 1)
 	}
-	return s[0]
+	return float32(s)
 }
 
 // vectors are rows [from, to) of x [·, dim].

@@ -2,31 +2,52 @@ package assign
 
 import "golang.org/x/sys/cpu"
 
-var hasAVX512 = cpu.X86.HasAVX512F && cpu.X86.HasAVX512DQ && cpu.X86.HasAVX512VL
+var (
+	hasAVX512 = cpu.X86.HasAVX512F
+	hasFMA    = cpu.X86.HasAVX2 && cpu.X86.HasFMA
+)
 
 //go:noescape
-func tileAVX512(x *float32, xs int, noise *float32, width int, out *float32, stride int)
+func tileAVX512(images, noise *float32, n int, out *float32, stride int, next *float32)
 
 //go:noescape
-func subtileAVX2(x *float32, xs int, noise *float32, width int, out *float32, stride int)
+func subtileAVX2(images, noise *float32, n int, out *float32, stride int)
+
+//go:noescape
+func transposeAVX2(dst, src *float32, dim, n int)
+
+// packNoises is packGeneric, eight noises at a time.
+func packNoises(dst, noise []float32, dim, cols, n int) {
+	whole := n &^ 15
+	if !hasFMA || cols < tileCols || whole == 0 {
+		packGeneric(dst, noise, dim, cols, n)
+		return
+	}
+	for j := 0; j < tileCols; j += 8 {
+		transposeAVX2(&dst[j], &noise[j*dim], dim, whole)
+	}
+	if whole < n {
+		packGeneric(dst[whole*tileCols:], noise[whole:], dim, cols, n-whole)
+	}
+}
 
 // tile is tileGeneric on the widest registers there are.
-func tile(x []float32, xs int, noise []float32, width int, out []float32, stride int) {
+func tile(images, noise []float32, n int, out []float32, stride int, next *float32) {
 	switch {
 	case hasAVX512:
-		tileAVX512(&x[0], xs, &noise[0], width, &out[0], stride)
-	case hasAVX2:
-		tileAVX2(x, xs, noise, width, out, stride)
+		tileAVX512(&images[0], &noise[0], n, &out[0], stride, next)
+	case hasFMA:
+		tileAVX2(images, noise, n, out, stride)
 	default:
-		tileGeneric(x, xs, noise, width, out, stride)
+		tileGeneric(images, noise, n, out, stride)
 	}
 }
 
 // tileAVX2 is tileGeneric in quarters, for which 16 registers suffice.
-func tileAVX2(x []float32, xs int, noise []float32, width int, out []float32, stride int) {
-	for i := 0; i < tileRows; i += 3 {
-		for j := 0; j < tileCols; j += 2 {
-			subtileAVX2(&x[i*xs], xs, &noise[j*width], width, &out[i*stride+j], stride)
+func tileAVX2(images, noise []float32, n int, out []float32, stride int) {
+	for j := 0; j < tileCols; j += 16 {
+		for i := 0; i < tileRows; i += 6 {
+			subtileAVX2(&images[i*depth], &noise[j], n, &out[i*stride+j], stride)
 		}
 	}
 }

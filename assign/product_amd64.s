@@ -1,206 +1,215 @@
 #include "textflag.h"
 
-// tileGeneric of product.go. Products are rounded before they are added: VMULPS and VADDPS, never a fused one.
+// tileGeneric of product.go: every product is added by VFMADD231PS, coordinate by coordinate.
 
-// Where the four sums of a row stand after ROW.
-DATA quarters<>+0(SB)/4, $0
-DATA quarters<>+4(SB)/4, $4
-DATA quarters<>+8(SB)/4, $8
-DATA quarters<>+12(SB)/4, $12
-DATA quarters<>+16(SB)/4, $0
-DATA quarters<>+20(SB)/4, $0
-DATA quarters<>+24(SB)/4, $0
-DATA quarters<>+28(SB)/4, $0
-DATA quarters<>+32(SB)/4, $0
-DATA quarters<>+36(SB)/4, $0
-DATA quarters<>+40(SB)/4, $0
-DATA quarters<>+44(SB)/4, $0
-DATA quarters<>+48(SB)/4, $0
-DATA quarters<>+52(SB)/4, $0
-DATA quarters<>+56(SB)/4, $0
-DATA quarters<>+60(SB)/4, $0
-GLOBL quarters<>(SB), RODATA|NOPTR, $64
+// PAIR adds the products of a row's number, at the given offset from SI, with the coordinate of 32 noises in Z24 and Z25.
+#define PAIR(at, t, a, b) \
+	VBROADCASTSS at(SI), t  \
+	VFMADD231PS Z24, t, a \
+	VFMADD231PS Z25, t, b
 
-// SIX adds the products of one noise with six rows.
-#define SIX(a0, a1, a2, a3, a4, a5) \
-	VMULPS Z30, Z24, Z31 \
-	VADDPS Z31, a0, a0   \
-	VMULPS Z30, Z25, Z31 \
-	VADDPS Z31, a1, a1   \
-	VMULPS Z30, Z26, Z31 \
-	VADDPS Z31, a2, a2   \
-	VMULPS Z30, Z27, Z31 \
-	VADDPS Z31, a3, a3   \
-	VMULPS Z30, Z28, Z31 \
-	VADDPS Z31, a4, a4   \
-	VMULPS Z30, Z29, Z31 \
-	VADDPS Z31, a5, a5
+// COORDINATE is one step of all 12 rows; rows are 2048 bytes (depth numbers) apart.
+#define COORDINATE(at, noise) \
+	VMOVUPS noise(DI), Z24    \
+	VMOVUPS (noise+64)(DI), Z25 \
+	PREFETCHT0 (noise+1024)(DI) \
+	PREFETCHT0 (noise+1088)(DI) \
+	PAIR((at+0), Z26, Z0, Z1) \
+	PAIR((at+2048), Z27, Z2, Z3) \
+	PAIR((at+4096), Z28, Z4, Z5) \
+	PAIR((at+6144), Z29, Z6, Z7) \
+	PAIR((at+8192), Z30, Z8, Z9) \
+	PAIR((at+10240), Z31, Z10, Z11) \
+	PAIR((at+12288), Z26, Z12, Z13) \
+	PAIR((at+14336), Z27, Z14, Z15) \
+	PAIR((at+16384), Z28, Z16, Z17) \
+	PAIR((at+18432), Z29, Z18, Z19) \
+	PAIR((at+20480), Z30, Z20, Z21) \
+	PAIR((at+22528), Z31, Z22, Z23)
 
-// ROW adds the sums of a row's four noises to out at BX, and moves BX to the next row.
-#define ROW(a, b, c, d) \
-	VSHUFF64X2 $0x44, b, a, Z24   \
-	VSHUFF64X2 $0xEE, b, a, Z25   \
-	VADDPS Z24, Z25, Z24          \
-	VSHUFF64X2 $0x44, d, c, Z26   \
-	VSHUFF64X2 $0xEE, d, c, Z27   \
-	VADDPS Z26, Z27, Z26          \
-	VSHUFF64X2 $0x88, Z26, Z24, Z25 \
-	VSHUFF64X2 $0xDD, Z26, Z24, Z27 \
-	VADDPS Z25, Z27, Z25          \
-	VPERMILPD $0x55, Z25, Z27     \
-	VADDPS Z25, Z27, Z25          \
-	VMOVSHDUP Z25, Z27            \
-	VADDPS Z25, Z27, Z25          \
-	VPERMPS Z25, Z31, Z25         \
-	VADDPS (BX), X25, X25         \
-	VMOVUPS X25, (BX)             \
+// BEGIN clears the sums of a row and calls for its lines of out at AX, and moves AX to the next row.
+#define BEGIN(a, b) \
+	VPXORD a, a, a    \
+	VPXORD b, b, b    \
+	PREFETCHT0 (AX)   \
+	PREFETCHT0 64(AX) \
+	ADDQ DX, AX
+
+// ROW adds the sums of a row to out at BX, and moves BX to the next row.
+#define ROW(a, b) \
+	VADDPS (BX), a, a   \
+	VADDPS 64(BX), b, b \
+	VMOVUPS a, (BX)     \
+	VMOVUPS b, 64(BX)   \
 	ADDQ DX, BX
 
-// func tileAVX512(x *float32, xs int, noise *float32, width int, out *float32, stride int)
+// func tileAVX512(images, noise *float32, n int, out *float32, stride int, next *float32)
+// also calls for n numbers at next.
 TEXT ·tileAVX512(SB), NOSPLIT, $0-48
-	MOVQ x+0(FP), SI
-	MOVQ xs+8(FP), R8
-	MOVQ noise+16(FP), DI
-	MOVQ width+24(FP), CX
-	MOVQ out+32(FP), BX
-	MOVQ stride+40(FP), DX
-	SHLQ $2, R8
+	MOVQ images+0(FP), SI
+	MOVQ noise+8(FP), DI
+	MOVQ n+16(FP), CX
+	MOVQ out+24(FP), BX
+	MOVQ stride+32(FP), DX
+	MOVQ next+40(FP), R9
 	SHLQ $2, DX
-	MOVQ CX, R10
-	SHLQ $2, R10                // bytes from noise to noise
-	LEAQ (R8)(R8*2), R9         // 3 rows
-	LEAQ (R8)(R8*4), R12        // 5 rows
-	LEAQ (R10)(R10*2), R11      // 3 noises
-	VPXORD Z0, Z0, Z0
-	VMOVAPS Z0, Z1
-	VMOVAPS Z0, Z2
-	VMOVAPS Z0, Z3
-	VMOVAPS Z0, Z4
-	VMOVAPS Z0, Z5
-	VMOVAPS Z0, Z6
-	VMOVAPS Z0, Z7
-	VMOVAPS Z0, Z8
-	VMOVAPS Z0, Z9
-	VMOVAPS Z0, Z10
-	VMOVAPS Z0, Z11
-	VMOVAPS Z0, Z12
-	VMOVAPS Z0, Z13
-	VMOVAPS Z0, Z14
-	VMOVAPS Z0, Z15
-	VMOVAPS Z0, Z16
-	VMOVAPS Z0, Z17
-	VMOVAPS Z0, Z18
-	VMOVAPS Z0, Z19
-	VMOVAPS Z0, Z20
-	VMOVAPS Z0, Z21
-	VMOVAPS Z0, Z22
-	VMOVAPS Z0, Z23
+	MOVQ BX, AX
+	BEGIN(Z0, Z1)
+	BEGIN(Z2, Z3)
+	BEGIN(Z4, Z5)
+	BEGIN(Z6, Z7)
+	BEGIN(Z8, Z9)
+	BEGIN(Z10, Z11)
+	BEGIN(Z12, Z13)
+	BEGIN(Z14, Z15)
+	BEGIN(Z16, Z17)
+	BEGIN(Z18, Z19)
+	BEGIN(Z20, Z21)
+	BEGIN(Z22, Z23)
+	SUBQ $2, CX
+	JL rest512
 
 loop512:
-	VMOVUPS (SI), Z24
-	VMOVUPS (SI)(R8*1), Z25
-	VMOVUPS (SI)(R8*2), Z26
-	VMOVUPS (SI)(R9*1), Z27
-	VMOVUPS (SI)(R8*4), Z28
-	VMOVUPS (SI)(R12*1), Z29
-	VMOVUPS (DI), Z30
-	SIX(Z0, Z4, Z8, Z12, Z16, Z20)
-	VMOVUPS (DI)(R10*1), Z30
-	SIX(Z1, Z5, Z9, Z13, Z17, Z21)
-	VMOVUPS (DI)(R10*2), Z30
-	SIX(Z2, Z6, Z10, Z14, Z18, Z22)
-	VMOVUPS (DI)(R11*1), Z30
-	SIX(Z3, Z7, Z11, Z15, Z19, Z23)
-	ADDQ $64, SI
-	ADDQ $64, DI
-	SUBQ $16, CX
-	JNZ loop512
+	PREFETCHT1 (R9)
+	COORDINATE(0, 0)
+	COORDINATE(4, 128)
+	ADDQ $8, R9
+	ADDQ $8, SI
+	ADDQ $256, DI
+	SUBQ $2, CX
+	JGE loop512
 
-	VMOVUPS quarters<>(SB), Z31
-	ROW(Z0, Z1, Z2, Z3)
-	ROW(Z4, Z5, Z6, Z7)
-	ROW(Z8, Z9, Z10, Z11)
-	ROW(Z12, Z13, Z14, Z15)
-	ROW(Z16, Z17, Z18, Z19)
-	ROW(Z20, Z21, Z22, Z23)
+rest512:
+	ADDQ $2, CX
+	JZ add512
+	COORDINATE(0, 0)
+
+add512:
+	ROW(Z0, Z1)
+	ROW(Z2, Z3)
+	ROW(Z4, Z5)
+	ROW(Z6, Z7)
+	ROW(Z8, Z9)
+	ROW(Z10, Z11)
+	ROW(Z12, Z13)
+	ROW(Z14, Z15)
+	ROW(Z16, Z17)
+	ROW(Z18, Z19)
+	ROW(Z20, Z21)
+	ROW(Z22, Z23)
 	VZEROUPPER
 	RET
 
-// THREE adds the products of the noise in Y15 with three rows.
-#define THREE(a0, a1, a2) \
-	VMULPS Y15, Y12, Y14 \
-	VADDPS Y14, a0, a0   \
-	VMULPS Y15, Y13, Y14 \
-	VADDPS Y14, a1, a1   \
-	VMULPS (AX), Y15, Y14 \
-	VADDPS Y14, a2, a2
+// HALF adds the products of a row's number with the coordinate of 16 noises in Y12 and Y13.
+#define HALF(at, t, a, b) \
+	VBROADCASTSS at(SI), t \
+	VFMADD231PS Y12, t, a \
+	VFMADD231PS Y13, t, b
 
-// ONE adds the sum of partial sums 0…7 (a, of which x is the lower half) and 8…15 (b) to out at the given offset.
-#define ONE(a, x, b, at) \
-	VADDPS b, a, a            \
-	VEXTRACTF128 $1, a, X15   \
-	VADDPS X15, x, x          \
-	VPERMILPD $1, x, X15      \
-	VADDPS X15, x, x          \
-	VMOVSHDUP x, X15          \
-	VADDSS X15, x, x          \
-	VADDSS at(BX), x, x       \
-	VMOVSS x, at(BX)
+// ROWHALF is ROW of 16 noises.
+#define ROWHALF(a, b) \
+	VADDPS (BX), a, a   \
+	VADDPS 32(BX), b, b \
+	VMOVUPS a, (BX)     \
+	VMOVUPS b, 32(BX)   \
+	ADDQ DX, BX
 
-// func subtileAVX2(x *float32, xs int, noise *float32, width int, out *float32, stride int)
-// is a quarter of a tile: 3 rows and 2 noises.
-TEXT ·subtileAVX2(SB), NOSPLIT, $0-48
-	MOVQ x+0(FP), SI
-	MOVQ xs+8(FP), R8
-	MOVQ noise+16(FP), DI
-	MOVQ width+24(FP), CX
-	MOVQ out+32(FP), BX
-	MOVQ stride+40(FP), DX
-	SHLQ $2, R8
+// func subtileAVX2(images, noise *float32, n int, out *float32, stride int)
+// is a quarter of a tile: 6 rows and 16 noises.
+TEXT ·subtileAVX2(SB), NOSPLIT, $0-40
+	MOVQ images+0(FP), SI
+	MOVQ noise+8(FP), DI
+	MOVQ n+16(FP), CX
+	MOVQ out+24(FP), BX
+	MOVQ stride+32(FP), DX
 	SHLQ $2, DX
-	MOVQ CX, R10
-	SHLQ $2, R10
-	LEAQ (SI)(R8*2), AX         // the third row, which is read from memory
 	VXORPS Y0, Y0, Y0
-	VMOVAPS Y0, Y1
-	VMOVAPS Y0, Y2
-	VMOVAPS Y0, Y3
-	VMOVAPS Y0, Y4
-	VMOVAPS Y0, Y5
-	VMOVAPS Y0, Y6
-	VMOVAPS Y0, Y7
-	VMOVAPS Y0, Y8
-	VMOVAPS Y0, Y9
-	VMOVAPS Y0, Y10
-	VMOVAPS Y0, Y11
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
 
 loopAVX2:
-	VMOVUPS (SI), Y12
-	VMOVUPS (SI)(R8*1), Y13
-	VMOVUPS (DI), Y15
-	THREE(Y0, Y4, Y8)
-	VMOVUPS (DI)(R10*1), Y15
-	THREE(Y2, Y6, Y10)
-	ADDQ $32, AX
-	VMOVUPS 32(SI), Y12
-	VMOVUPS 32(SI)(R8*1), Y13
-	VMOVUPS 32(DI), Y15
-	THREE(Y1, Y5, Y9)
-	VMOVUPS 32(DI)(R10*1), Y15
-	THREE(Y3, Y7, Y11)
-	ADDQ $32, AX
-	ADDQ $64, SI
-	ADDQ $64, DI
-	SUBQ $16, CX
+	VMOVUPS (DI), Y12
+	VMOVUPS 32(DI), Y13
+	HALF(0, Y14, Y0, Y1)
+	HALF(2048, Y15, Y2, Y3)
+	HALF(4096, Y14, Y4, Y5)
+	HALF(6144, Y15, Y6, Y7)
+	HALF(8192, Y14, Y8, Y9)
+	HALF(10240, Y15, Y10, Y11)
+	ADDQ $4, SI
+	ADDQ $128, DI
+	DECQ CX
 	JNZ loopAVX2
 
-	ONE(Y0, X0, Y1, 0)
-	ONE(Y2, X2, Y3, 4)
-	ADDQ DX, BX
-	ONE(Y4, X4, Y5, 0)
-	ONE(Y6, X6, Y7, 4)
-	ADDQ DX, BX
-	ONE(Y8, X8, Y9, 0)
-	ONE(Y10, X10, Y11, 4)
+	ROWHALF(Y0, Y1)
+	ROWHALF(Y2, Y3)
+	ROWHALF(Y4, Y5)
+	ROWHALF(Y6, Y7)
+	ROWHALF(Y8, Y9)
+	ROWHALF(Y10, Y11)
+	VZEROUPPER
+	RET
+
+// FOUR stores four coordinates, at the given offset from AX, of 8 noises at BX, 128 bytes from coordinate to coordinate.
+#define FOUR(at) \
+	VMOVUPS at(AX), X0                         \
+	VMOVUPS at(AX)(R8*1), X1                   \
+	VMOVUPS at(AX)(R8*2), X2                   \
+	VMOVUPS at(AX)(R9*1), X3                   \
+	VINSERTF128 $1, at(AX)(R8*4), Y0, Y0       \
+	VINSERTF128 $1, at(AX)(R10*1), Y1, Y1      \
+	VINSERTF128 $1, at(AX)(R9*2), Y2, Y2       \
+	VINSERTF128 $1, at(AX)(R11*1), Y3, Y3      \
+	VUNPCKLPS Y1, Y0, Y4                       \
+	VUNPCKLPS Y3, Y2, Y5                       \
+	VUNPCKHPS Y1, Y0, Y6                       \
+	VUNPCKHPS Y3, Y2, Y7                       \
+	VUNPCKLPD Y5, Y4, Y0                       \
+	VUNPCKHPD Y5, Y4, Y1                       \
+	VUNPCKLPD Y7, Y6, Y2                       \
+	VUNPCKHPD Y7, Y6, Y3                       \
+	VMOVUPS Y0, (32*at)(BX)                     \
+	VMOVUPS Y1, (32*at+128)(BX)                 \
+	VMOVUPS Y2, (32*at+256)(BX)                 \
+	VMOVUPS Y3, (32*at+384)(BX)
+
+// func transposeAVX2(dst, src *float32, dim, n int)
+// copies n coordinates, a positive multiple of 16, of 8 noises, dim apart.
+TEXT ·transposeAVX2(SB), NOSPLIT, $0-32
+	MOVQ dst+0(FP), BX
+	MOVQ src+8(FP), AX
+	MOVQ dim+16(FP), R8
+	MOVQ n+24(FP), CX
+	SHLQ $2, R8
+	LEAQ (R8)(R8*2), R9
+	LEAQ (R8)(R8*4), R10
+	LEAQ (R9)(R8*4), R11
+
+loopTranspose:
+	PREFETCHT0 512(AX)
+	PREFETCHT0 512(AX)(R8*1)
+	PREFETCHT0 512(AX)(R8*2)
+	PREFETCHT0 512(AX)(R9*1)
+	PREFETCHT0 512(AX)(R8*4)
+	PREFETCHT0 512(AX)(R10*1)
+	PREFETCHT0 512(AX)(R9*2)
+	PREFETCHT0 512(AX)(R11*1)
+	FOUR(0)
+	FOUR(16)
+	FOUR(32)
+	FOUR(48)
+	ADDQ $64, AX
+	ADDQ $2048, BX
+	SUBQ $16, CX
+	JNZ loopTranspose
 	VZEROUPPER
 	RET

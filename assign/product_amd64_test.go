@@ -1,14 +1,18 @@
 package assign
 
 // tiles lists the kernels that this machine can run.
-func tiles() map[string]func([]float32, int, []float32, int, []float32, int) {
-	kernels := map[string]func([]float32, int, []float32, int, []float32, int){"generic": tileGeneric, "chosen": tile}
-	if hasAVX2 {
+func tiles() map[string]func(images, noise []float32, n int, out []float32, stride int) {
+	kernels := map[string]func(images, noise []float32, n int, out []float32, stride int){
+		"chosen": func(images, noise []float32, n int, out []float32, stride int) {
+			tile(images, noise, n, out, stride, &images[0])
+		},
+	}
+	if hasFMA {
 		kernels["AVX2"] = tileAVX2
 	}
 	if hasAVX512 {
-		kernels["AVX-512"] = func(x []float32, xs int, noise []float32, width int, out []float32, stride int) {
-			tileAVX512(&x[0], xs, &noise[0], width, &out[0], stride)
+		kernels["AVX-512"] = func(images, noise []float32, n int, out []float32, stride int) {
+			tileAVX512(&images[0], &noise[0], n, &out[0], stride, &images[0])
 		}
 	}
 	return kernels

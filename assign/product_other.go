@@ -2,6 +2,8 @@
 
 package assign
 
-func tile(x []float32, xs int, noise []float32, width int, out []float32, stride int) {
-	tileGeneric(x, xs, noise, width, out, stride)
+func tile(images, noise []float32, n int, out []float32, stride int, next *float32) {
+	tileGeneric(images, noise, n, out, stride)
 }
+
+func packNoises(dst, noise []float32, dim, cols, n int) { packGeneric(dst, noise, dim, cols, n) }

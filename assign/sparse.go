@@ -22,11 +22,17 @@ const (
 	crowded     = 8       // times as many: what lies below a threshold is no choice
 	mostRepairs = 20      // before it is given up
 	blockBytes  = 1 << 26 // of the matrix at a time
-	matrixBytes = 1 << 30 // up to here the matrix is kept, for the dense solver where candidates fail
 )
+
+// LargestKept is the number of images up to which [Pair] and [CostMatrix] hold a pool's whole matrix, 1 GiB, so that
+// the dense solver can step in where candidates fail. Larger pools are made and certified in blocks: see [Large].
+const LargestKept = 16384
 
 // rowsOf returns rows [from, to) of a matrix [n, n]; they are good until the next call.
 type rowsOf func(from, to int) ([]float32, error)
+
+// blockRows is the number of rows of n entries that are worked on at a time.
+func blockRows(n int) int { return max(1, min(n, blockBytes/4/n)) }
 
 // kept are the rows of a matrix that is there.
 func kept(cost []float32, n int) rowsOf {
@@ -35,9 +41,41 @@ func kept(cost []float32, n int) rowsOf {
 
 // remade makes rows of the costs of x and noise, [n, dim], whenever they are asked for.
 func (o Options) remade(x, noise []float32, n, dim int, cost Cost) rowsOf {
+	var block []float32
 	return func(from, to int) ([]float32, error) {
-		return costs(vectors(x, from, to, dim), noise, to-from, n, dim, cost, o.Product)
+		if len(block) < (to-from)*n {
+			block = make([]float32, (to-from)*n)
+		}
+		out := block[:(to-from)*n]
+		return out, costs(vectors(x, from, to, dim), noise, to-from, n, dim, cost, o.Product, out)
 	}
+}
+
+// Large is [Pair] without classes on pools of any size, and never holds their matrix: x and noise are [n, dim]; beside
+// them it needs some 100 candidates an image, 8 bytes each, and blocks of 64 MB. The total of perm exceeds the optimum
+// by at most bound · Σ|chosen costs|, which a pass over all costs proves (of −x·n for l2sq); it ends once
+// bound ≤ o.Gap. There are two such passes at least, and one more for each repair; each makes all products anew. Half and Penalty, which need the
+// matrix, are refused.
+func Large(x, noise []float32, n, dim int, o Options) (perm []int, bound float64, err error) {
+	if err := o.checkPool(x, noise, n, dim); err != nil {
+		return nil, 0, err
+	}
+	if o.Half || o.Penalty > 0 {
+		return nil, 0, fmt.Errorf("assign: half or a penalty for %d images needs their matrix, want neither, or Pair", n)
+	}
+	if o.Standardise {
+		x = Standardised(x, n, dim)
+	}
+	return o.large(x, noise, n, dim)
+}
+
+// large is Large of what was checked.
+func (o Options) large(x, noise []float32, n, dim int) (perm []int, bound float64, err error) {
+	perm, bound, ok, err := sparseLinear(o.remade(x, noise, n, dim, o.solved()), n, blockRows(n), max(o.Gap, promised))
+	if err == nil && !ok {
+		err = fmt.Errorf("assign: the optimum for %d images was not reached from candidates without their matrix: want a gap above %v, or smaller pools", n, o.Gap)
+	}
+	return perm, bound, err
 }
 
 // edge is a candidate: a column and its cost.
@@ -46,18 +84,17 @@ type edge struct {
 	cost float32
 }
 
-// sparseLinear is Linear on a square matrix by way of candidates. The total exceeds the optimum by at most
-// gap · Σ|chosen entries|, gap > 0. ok is false where entries are so tied that candidates are no choice, or repairs do
-// not get there.
-func sparseLinear(rows rowsOf, n int, gap float64) (perm []int, ok bool, err error) {
-	block := max(1, min(n, blockBytes/4/n))
+// sparseLinear is Linear on a square matrix by way of candidates, block rows at a time. The total exceeds the optimum by at most
+// bound · Σ|chosen entries|, bound ≤ gap, gap > 0. ok is false where entries are so tied that candidates are no choice,
+// or repairs do not get there.
+func sparseLinear(rows rowsOf, n, block int, gap float64) (perm []int, bound float64, ok bool, err error) {
 	offset, crowds, err := columnOffsets(rows, n, block)
 	if err != nil || crowds {
-		return nil, false, err
+		return nil, 0, false, err
 	}
 	g, err := candidates(rows, n, block, offset)
 	if err != nil || g == nil {
-		return nil, false, err
+		return nil, 0, false, err
 	}
 	s := newSparse(g, offset)
 	last := math.Inf(1)
@@ -65,7 +102,7 @@ func sparseLinear(rows rowsOf, n int, gap float64) (perm []int, ok bool, err err
 		s.run()
 		excess, chosen, missing, err := certifySparse(rows, s, block)
 		if err != nil {
-			return nil, false, err
+			return nil, 0, false, err
 		}
 		lacking := 0
 		for _, more := range missing {
@@ -76,10 +113,13 @@ func sparseLinear(rows rowsOf, n int, gap float64) (perm []int, ok bool, err err
 			for i, j := range s.colOf {
 				perm[i] = int(j)
 			}
-			return perm, true, nil
+			if chosen > 0 {
+				bound = max(0, excess/chosen)
+			}
+			return perm, bound, true, nil
 		}
 		if repairs == mostRepairs || lacking > nearest/2*n || excess > last/2 && lacking > n/64 {
-			return nil, false, nil // candidates are no way to this optimum
+			return nil, 0, false, nil // candidates are no way to this optimum
 		}
 		last = excess
 		s.add(missing)

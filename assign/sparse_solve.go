@@ -30,7 +30,7 @@ type reached struct {
 	col    int32
 }
 
-// newSparse starts v as allowForOffsets does: at the minima of the columns after each row has had its minimum above
+// newSparse starts v as start does: at the minima of the columns after each row has had its minimum above
 // the columns' offsets taken off.
 func newSparse(lists [][]edge, offset []float32) *sparse {
 	n := len(lists)

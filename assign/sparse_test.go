@@ -37,7 +37,7 @@ func TestSparse(t *testing.T) {
 			if largest(cost) > math.Float32bits(0x1p96) {
 				cost = scaled(cost, 0x1p-32) // as solve does, so that no difference overflows
 			}
-			perm, ok, err := sparseLinear(kept(cost, n), n, promised)
+			perm, _, ok, err := sparseLinear(kept(cost, n), n, n, promised)
 			if err != nil {
 				t.Fatalf("%s %d: %v", f.Name, n, err)
 			}
@@ -148,23 +148,65 @@ func TestSparseRemade(t *testing.T) {
 			}
 			return Options{}.remade(x, noise, n, dim, CostDot)(from, to)
 		}
-		got, ok, err := sparseLinear(rows, n, promised)
+		got, _, ok, err := sparseLinear(rows, n, 100, promised)
 		if err != nil || !ok || !slices.Equal(got, want) {
 			t.Errorf("%d cores: not the dense pairing: %v %v", threads, ok, err)
 		}
-		if calls < 3 {
+		if calls < 3*n/100 {
 			t.Errorf("%d calls", calls)
 		}
 	}
 	lost := errors.New("device lost")
 	broken := func(from, to int) ([]float32, error) { return nil, lost }
-	if _, _, err := sparseLinear(broken, n, promised); !errors.Is(err, lost) {
+	if _, _, _, err := sparseLinear(broken, n, 100, promised); !errors.Is(err, lost) {
 		t.Errorf("got %v", err)
 	}
 	cost[300*n+40] = float32(math.NaN())
 	cost[301*n+2] = float32(math.Inf(1))
-	if _, _, err := sparseLinear(kept(cost, n), n, promised); err == nil || !strings.Contains(err.Error(), "[300, 40] is NaN") {
+	if _, _, _, err := sparseLinear(kept(cost, n), n, n, promised); err == nil || !strings.Contains(err.Error(), "[300, 40] is NaN") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestLarge: a pool without its matrix gets the pairing of the matrix, and one that may be off by a gap is off by no
+// more than the bound that it states.
+func TestLarge(t *testing.T) {
+	src := assigntest.NewSource(74)
+	const n, dim = 500, 32
+	x, noise := smooth(src, n, dim), white(src, n*dim)
+	for _, cost := range []Cost{CostL2Sq, CostDot, CostL2} {
+		matrix, err := CostMatrix(x, noise, n, n, dim, cost, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := Pair(x, noise, n, dim, nil, Options{Cost: cost})
+		if err != nil {
+			t.Fatal(err)
+		}
+		perm, bound, err := Large(x, noise, n, dim, Options{Cost: cost})
+		if err != nil || bound > promised || !slices.Equal(perm, want) {
+			t.Errorf("%s: not the pairing of the matrix: bound %v, %v", cost, bound, err)
+		}
+		best, _, err := assigntest.Total(matrix, n, n, want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		perm, bound, err = Large(x, noise, n, dim, Options{Cost: cost, Gap: 0.05})
+		if err != nil || !(bound >= 0 && bound <= 0.05) {
+			t.Fatalf("%s: bound %v, %v", cost, bound, err)
+		}
+		total, chosen, err := assigntest.Total(matrix, n, n, perm)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if total-best > bound*chosen+1e-6*chosen {
+			t.Errorf("%s: %v above the optimum, and the bound says %v", cost, total-best, bound*chosen)
+		}
+	}
+	for _, o := range []Options{{Cost: CostDot, Half: true}, {Cost: CostDot, Penalty: 1, Conditions: x}, {Cost: "dott"}, {Cost: CostDot, Gap: -1}} {
+		if _, _, err := Large(x, noise, n, dim, o); err == nil {
+			t.Errorf("%+v: no error", o.Cost)
+		}
 	}
 }
 
@@ -191,7 +233,7 @@ func TestLinearLarge(t *testing.T) {
 	if perm, err = Linear(cost, n, n); err != nil {
 		t.Fatal(err)
 	}
-	if perm2, ok, err := sparseLinear(kept(cost, n), n, promised/2); err != nil || !ok || !slices.Equal(perm, perm2) {
+	if perm2, _, ok, err := sparseLinear(kept(cost, n), n, n, promised/2); err != nil || !ok || !slices.Equal(perm, perm2) {
 		t.Errorf("candidates were not used: %v %v", ok, err)
 	}
 	s, err := solve(cost, n, n)

@@ -9,32 +9,28 @@ import "math"
 // of log-normal scale 30 ×.
 
 const (
-	sampled     = 64 // rows, and columns, that decide whether there are offsets
+	sampled     = 64 // rows that decide whether there are offsets
+	looked      = 32 // columns that tell the deviation of a row
 	significant = 4  // times the variance over columns that independent entries would have
 )
 
-// allowForOffsets lets v start at the minima of the columns after each row has had its minimum above the offsets
-// taken off, if columns have offsets.
-func (s *solver) allowForOffsets() {
-	if s.cols < sampled || s.largest < 0x1p-90 { // small problems are quick, and small units overflow
-		return
+// columnOffsets estimates by how much columns differ on average, if they do; else it returns zeros. Where entries are
+// not finite or too small it may return anything.
+func (s *solver) columnOffsets() []float32 {
+	if s.cols < sampled { // small problems are quick
+		return s.zero
 	}
-	offset, _, expected := s.offsets(s.rows / sampled)
+	offset := make([]float32, s.cols)
+	step := s.rows / sampled
+	weight, expected := s.offsets(offset, func(i int) bool { return i%step == 0 })
 	if !differ(offset, expected) {
-		return
+		return s.zero
 	}
-	offset, weight, _ := s.offsets(1)
-	if !divide(offset, weight) {
-		return
+	more, _ := s.offsets(offset, func(i int) bool { return i%step != 0 })
+	if !divide(offset, weight+more) {
+		return s.zero
 	}
-	for j := range s.v {
-		s.v[j] = inf
-	}
-	for i := range s.rows {
-		c := s.row(int32(i))
-		u, _ := min2(c, offset)
-		lower(s.v, c, u)
-	}
+	return offset
 }
 
 // differ reports whether sums of rows vary over columns by more than independent entries would.
@@ -57,36 +53,45 @@ func divide(sum []float32, weight float64) bool {
 	return notFinite(sum) < 0
 }
 
-// offsets adds up every step-th row by column: see weigh. It returns the sums, what to divide them by, and the
-// variance over columns that a sum of independent entries would have.
-func (s *solver) offsets(step int) (sum []float32, weight, expected float64) {
-	sum = make([]float32, s.cols)
-	for i := 0; i < s.rows; i += step {
-		w, variance := weigh(sum, s.row(int32(i)))
-		weight += w
-		expected += variance
+// offsets adds up rows by column: see weigh. It returns what to divide the sums by, and the variance over columns that
+// a sum of independent entries would have.
+func (s *solver) offsets(sum []float32, with func(i int) bool) (weight, expected float64) {
+	for i := range s.rows {
+		if with(i) {
+			w, variance := weigh(sum, s.row(int32(i)))
+			weight += w
+			expected += variance
+		}
 	}
-	return sum, weight, expected
+	return weight, expected
 }
 
 // weigh adds a row, less its mean, to sum in units of its deviation, which a sample of its columns tells. It returns
 // one over the unit, a power of two, and the variance of the row in that unit; 0 where the row does not vary.
 func weigh(sum, row []float32) (w, variance float64) {
-	var mean, square, k float64
-	step := max(1, len(row)/sampled)
-	for j := 0; j < len(row); j += step {
-		mean += float64(row[j])
-		k++
+	step := max(1, len(row)/looked)
+	// Sums above the first entry; four of each hide the latency of the additions.
+	base := float64(row[0])
+	var t0, t1, t2, t3, q0, q1, q2, q3, k float64
+	j := 0
+	for ; j+3*step < len(row); j += 4 * step {
+		a, b, c, d := float64(row[j])-base, float64(row[j+step])-base, float64(row[j+2*step])-base, float64(row[j+3*step])-base
+		t0, t1, t2, t3 = t0+a, t1+b, t2+c, t3+d
+		q0, q1, q2, q3 = q0+float64(a*a), q1+float64(b*b), q2+float64(c*c), q3+float64(d*d)
+		k += 4
 	}
-	mean /= k
-	for j := 0; j < len(row); j += step {
-		square += float64((float64(row[j]) - mean) * (float64(row[j]) - mean))
+	for ; j < len(row); j += step {
+		a := float64(row[j]) - base
+		t0, q0, k = t0+a, q0+float64(a*a), k+1
 	}
-	if !(square > 0x1p-200) || math.IsInf(square, 0) { // nor where the unit would overflow
+	mean := (t0 + t1 + (t2 + t3)) / k
+	variance = (q0+q1+(q2+q3))/k - float64(mean*mean)
+	if !(variance > 0x1p-200) || math.IsInf(variance, 0) { // nor where the unit would overflow
 		return 0, 0
 	}
-	_, exponent := math.Frexp(math.Sqrt(square / k))
-	w = math.Ldexp(1, -exponent)
-	accumulate(sum, row, float32(mean), float32(w))
-	return w, float64(w * w * square / k)
+	// The power of two above the square root, from the exponent of the variance.
+	exponent := (int(math.Float64bits(variance)>>52) - 1022 + 1) >> 1
+	w = math.Float64frombits(uint64(1023-exponent) << 52)
+	accumulate(sum, row, float32(base+mean), float32(w))
+	return w, float64(w * w * variance)
 }

@@ -3,8 +3,11 @@ package main
 import (
 	"encoding/json"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
+
+	"immiscible/assign"
 )
 
 // fakeSolvers answers every matrix with the given total.
@@ -59,6 +62,9 @@ func TestAssignBench(t *testing.T) {
 		{[]string{"-cost", "cosine"}, 2, `-cost "cosine", want dot`},
 		{[]string{"-pools", "0"}, 2, "-pools 0, want at least 1"},
 		{[]string{"-std", "0"}, 2, "-std 0, want a number above 0"},
+		{[]string{"-gap", "1"}, 2, "-gap 1, want a number from 0"},
+		{[]string{"-n", "8,20000", "-peer", "true"}, 2, "-n 20000 with -peer"},
+		{[]string{"-n", "20000", "-cost_dtype", "float16"}, 2, "there is no matrix above"},
 		{[]string{"-cost_dtype", "int8"}, 2, `-cost_dtype "int8"`},
 		{[]string{"x"}, 2, `unexpected argument "x"`},
 	} {
@@ -77,5 +83,18 @@ func TestAssignBenchTable(t *testing.T) {
 		if status != 0 || !strings.Contains(stdout, "immiscible") || !strings.Contains(stdout, "(-") {
 			t.Errorf("%s: got status %d, %q, stderr %q", kind, status, stdout, stderr)
 		}
+	}
+}
+
+// A pool above the size of matrices is paired in blocks, and the bound is printed.
+func TestAssignBenchLarge(t *testing.T) {
+	n := assign.LargestKept + 1
+	status, stdout, stderr := call(t.Context(), "assign", "bench", "-n", strconv.Itoa(n), "-dim", "16", "-data", "gaussian", "-gap", "0.02", "-pools", "1", "-json")
+	var line assignLine
+	if err := json.Unmarshal([]byte(stdout), &line); status != 0 || err != nil {
+		t.Fatalf("got status %d, %q, stderr %q", status, stdout, stderr)
+	}
+	if line.N != n || line.Bound == nil || !(*line.Bound <= 0.02) || line.DistanceAfter >= 0.9*line.DistanceBefore {
+		t.Errorf("got %s", stdout)
 	}
 }
