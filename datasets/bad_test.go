@@ -77,7 +77,7 @@ func TestDamagedJPEG(t *testing.T) {
 		t.Fatal(err)
 	}
 	for cut := 0; cut < len(data)-16; cut += 997 {
-		if p, err := decode(data[:cut], 64); err == nil {
+		if p, err := decode(data[:cut]); err == nil {
 			t.Errorf("the first %d of %d bytes are read as %d×%d", cut, len(data), p.w, p.h)
 		}
 	}

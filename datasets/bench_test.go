@@ -5,7 +5,7 @@ import "testing"
 // BenchmarkExample times what follows the decoder: a photograph of ImageNet's usual
 // size becomes 256² pixels, and these become numbers.
 func BenchmarkExample(b *testing.B) {
-	p := photo(b, "china.jpg", 1<<30)
+	p := photo(b, "china.jpg")
 	big := resize(p, 500, 375, FilterBicubic)
 	d := &Dataset{options: Options{Resolution: 256, Channels: 3, Filter: FilterBilinear, Crop: CropCenter}}
 	dst := make([]float32, 3*256*256)

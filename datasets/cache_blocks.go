@@ -2,6 +2,7 @@ package datasets
 
 import (
 	"encoding/binary"
+	"errors"
 	"hash/crc32"
 	"io/fs"
 	"os"
@@ -43,6 +44,19 @@ func newBlockCache(dir string, limit int64) *blockCache {
 
 func (c *blockCache) path(n blockName) string {
 	return filepath.Join(c.dir, "blocks", n.id, strconv.FormatInt(n.block, 10))
+}
+
+// usable tells why nothing can be kept; nil where it can.
+func (c *blockCache) usable() error {
+	dir := filepath.Join(c.dir, "blocks")
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	file, err := os.CreateTemp(dir, ".block.*")
+	if err != nil {
+		return err
+	}
+	return errors.Join(file.Close(), os.Remove(file.Name()))
 }
 
 // has tells whether a block of that length is there.

@@ -106,6 +106,37 @@ func TestIndexCached(t *testing.T) {
 	}
 }
 
+// TestIndexWrittenTogether: whoever opens or indexes one shard at the same time as
+// others has it whole, and leaves one index and nothing else.
+func TestIndexWrittenTogether(t *testing.T) {
+	dir, cache := t.TempDir(), t.TempDir()
+	path := shardOf(t, dir, "s.tar", 30, nil)
+	want := keysOf(t, mustOpen(t, Options{Sources: []string{path}}), 0, 5, 30)
+	inParallel(8, 40, func(i int) {
+		d, err := Open(t.Context(), Options{Sources: []string{path}, CacheDir: cache})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer d.Close()
+		if i%4 == 0 {
+			if _, err := d.WriteIndexes(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+		for position := range int64(30) {
+			if row, err := d.Order(position); err != nil || row.Key != want[position] {
+				t.Errorf("position %d: %+v, %v", position, row, err)
+			}
+		}
+	})
+	for folder, n := range map[string]int{dir: 2, filepath.Join(cache, "index"): 1} {
+		if entries, err := os.ReadDir(folder); err != nil || len(entries) != n {
+			t.Errorf("%s holds %v, want %d files (%v)", folder, entries, n, err)
+		}
+	}
+}
+
 // TestIndexServed: an index beside a remote shard is one request.
 func TestIndexServed(t *testing.T) {
 	dir := t.TempDir()

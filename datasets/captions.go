@@ -172,13 +172,35 @@ func (d *Dataset) storedNames() []string {
 // Warnings returns what is odd about the data set but stops nothing, a line each.
 func (d *Dataset) Warnings() []string {
 	var lines []string
-	first := map[string]int{}
-	for label, name := range d.names {
-		if other, ok := first[name]; ok {
-			lines = append(lines, fmt.Sprintf("class names: %d and %d are both %q, so that captions do not tell them apart", other, label, name))
-			continue
+	for _, s := range d.shards {
+		if f, ok := s.closer.(*remoteFile); ok && f.disk != nil {
+			if err := f.disk.usable(); err != nil {
+				lines = append(lines, fmt.Sprintf("data.cache_dir: %v; what is read from servers is kept in memory alone, and the next run reads it again", err))
+			}
+			break // they share one
 		}
-		first[name] = label
+	}
+	first := map[string]int{}
+	for label, line := range d.names {
+		for _, name := range d.captionNames(line) {
+			if other, ok := first[name]; ok && other != label {
+				lines = append(lines, fmt.Sprintf("class names: %d and %d are both %q, so that captions do not tell them apart", other, label, name))
+			} else if !ok {
+				first[name] = label
+			}
+		}
 	}
 	return lines
+}
+
+// captionNames are what a caption may say of a class, in the words of its line of names.
+func (d *Dataset) captionNames(line string) []string {
+	template := d.options.CaptionTemplate
+	switch {
+	case d.options.Captions != CaptionsClass || strings.Contains(template, placeClass):
+		return []string{line}
+	case strings.Contains(template, placeSynonym):
+		return synonyms(line)
+	}
+	return synonyms(line)[:1]
 }

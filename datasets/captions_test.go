@@ -187,6 +187,19 @@ func TestClassNames(t *testing.T) {
 	if w := d.Warnings(); !slices.Equal(w, want) || len(d.ClassNames()) != 4 {
 		t.Errorf("warnings %q", w)
 	}
+	// What is compared is what the template makes of a line.
+	names = write(t, "names.txt", []byte("maillot\nmaillot, tank suit\nmissile\nprojectile, missile\n"))
+	for template, pairs := range map[string]string{"{class}": "", "a {first}": "0 and 1", "{synonym}": "0 and 1, 2 and 3"} {
+		d := mustOpen(t, Options{Sources: []string{captioned(t)}, ClassNames: names, Captions: CaptionsClass, CaptionTemplate: template})
+		var got []string
+		for _, line := range d.Warnings() {
+			between, _, _ := strings.Cut(strings.TrimPrefix(line, "class names: "), " are both ")
+			got = append(got, between)
+		}
+		if strings.Join(got, ", ") != pairs {
+			t.Errorf("%s: classes %q share a name, want %s", template, got, pairs)
+		}
+	}
 }
 
 // TestCaptionsBeside: files beside the images of a folder, in classes or not.

@@ -5,9 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"sort"
 	"strings"
+	"sync"
 	"sync/atomic"
 )
 
@@ -67,6 +67,7 @@ type Dataset struct {
 	remote  bool         // a shard of it is on a server
 	latents *LatentInfo  // nil: examples are images
 	loaders atomic.Int32 // that are open
+	spare   sync.Pool    // of *[]float32: pixels of batches that were given back
 }
 
 // Example is one training example.
@@ -182,7 +183,7 @@ func (d *Dataset) probe() error {
 	record, err := d.shards[0].read(0)
 	var p *picture
 	if err == nil {
-		p, err = record.picture(math.MaxInt)
+		p, err = record.picture()
 	}
 	if err != nil {
 		return fmt.Errorf("%s: the first record cannot be read, so give resolution and channels: %w", d.shards[0].path, err)
@@ -235,7 +236,7 @@ func (d *Dataset) locate(position int64) (epoch int64, s *shard, i int, err erro
 // skipped and listed, as Options.BadRecords says; BadLimit is the loader's.
 func (d *Dataset) Example(ctx context.Context, position int64) (*Example, error) {
 	e := &Example{Pixels: make([]float32, d.pixels())}
-	if err := d.example(ctx, position, e); err != nil {
+	if err := d.example(ctx, position, e, nil); err != nil {
 		return nil, err
 	}
 	return e, nil
@@ -249,15 +250,18 @@ func (d *Dataset) pixels() int {
 	return d.options.Channels * d.options.Resolution * d.options.Resolution
 }
 
-// example fills e, whose Pixels are there already.
-func (d *Dataset) example(ctx context.Context, position int64, e *Example) error {
+// example fills e, whose Pixels are there already, with pictures in the room.
+func (d *Dataset) example(ctx context.Context, position int64, e *Example, r *room) error {
 	if err := d.noLatents(); err != nil {
 		return err
 	}
 	if d.latents != nil {
 		return d.latent(ctx, position, e)
 	}
-	p, err := d.render(ctx, position, e)
+	if r != nil {
+		defer r.clear()
+	}
+	p, err := d.render(ctx, position, e, r)
 	if err != nil {
 		return err
 	}
@@ -266,9 +270,10 @@ func (d *Dataset) example(ctx context.Context, position int64, e *Example) error
 }
 
 // render fills all of e but its pixels and returns them before flip and
-// normalisation.
-func (d *Dataset) render(ctx context.Context, position int64, e *Example) (p *picture, err error) {
+// normalisation; they lie in the room.
+func (d *Dataset) render(ctx context.Context, position int64, e *Example, r *room) (p *picture, err error) {
 	err = d.lookUp(ctx, position, e, func(s *shard, i int, record raw) (err error) {
+		record.room = r
 		if p, err = d.canvas(record, position); err != nil {
 			err = &Fault{Shard: s.name, Key: s.key(i), Offset: s.offset(i), Err: err}
 		}

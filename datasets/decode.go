@@ -5,56 +5,33 @@ import (
 	"fmt"
 	"image"
 	"image/color"
-	"image/jpeg"
 	"image/png"
+
+	"immiscible/datasets/jpeg"
 )
 
 // maxPixels bounds an image's area, against files that are small on disk and
-// huge in memory: 4/3 of a gigabyte as RGB, the size from which Pillow warns of
+// huge in memory: a quarter of a gigabyte as RGB, the size from which Pillow warns of
 // a decompression bomb (Image.MAX_IMAGE_PIXELS = 1024³ / 4 / 3).
 const maxPixels = 1 << 30 / 4 / 3
 
-// picture is a decoded image of 8 bits a channel, interleaved.
-type picture struct {
-	w, h, c int
-	pix     []uint8 // [h, w, c]
-
-	shrink       int // by which the decoder has divided the image's sides; 0: not at all
-	fullW, fullH int // of the image, where it has
+// coded is an image that has not been decoded yet.
+type coded struct {
+	w, h int
+	// read decodes what lies in the part, or more; at 1/shrink of the size, by which the
+	// part counts, where the decoder can (see mostShrink), else all at the full size.
+	read func(shrink int, part window, r *room) (*picture, error)
 }
 
-// size is that of the image, which the decoder may have shrunk.
-func (p *picture) size() (w, h int) {
-	if p.shrink > 0 {
-		return p.fullW, p.fullH
-	}
-	return p.w, p.h
-}
-
-// like makes a picture that is shrunk as p is.
-func (p *picture) like(w, h, c int) *picture {
-	out := newPicture(w, h, c)
-	out.shrink, out.fullW, out.fullH = p.shrink, p.fullW, p.fullH
-	return out
-}
-
-func newPicture(w, h, c int) *picture {
-	return &picture{w: w, h: h, c: c, pix: make([]uint8, w*h*c)}
-}
-
-// decode reads a PNG, a JPEG or a WebP; the content decides which. Gray images
-// come out with one channel, all others with three, as Pillow's convert("L") and
-// convert("RGB") read them: alpha is dropped, not blended. A decoder that can
-// shrink while it reads may do so while the shorter side stays least pixels or more
-// (see decodeJPEG); math.MaxInt: never.
-func decode(data []byte, least int) (*picture, error) {
+// look reads the header of a PNG, a JPEG or a WebP; the content decides which.
+func look(data []byte) (coded, error) {
 	var config image.Config
-	var read func() (*picture, error)
 	var err error
+	var c coded
 	switch {
 	case bytes.HasPrefix(data, []byte("\x89PNG\r\n\x1a\n")):
 		config, err = png.DecodeConfig(bytes.NewReader(data))
-		read = func() (*picture, error) {
+		c.read = func(int, window, *room) (*picture, error) {
 			decoded, err := png.Decode(bytes.NewReader(data))
 			if err != nil {
 				return nil, err
@@ -62,29 +39,43 @@ func decode(data []byte, least int) (*picture, error) {
 			return flatten(decoded)
 		}
 	case bytes.HasPrefix(data, []byte{0xff, 0xd8}):
-		config, err = jpeg.DecodeConfig(bytes.NewReader(data))
-		read = func() (*picture, error) { return decodeJPEG(data, least) }
+		config.Width, config.Height, err = jpeg.Size(data)
+		c.read = func(shrink int, part window, r *room) (*picture, error) {
+			return decodeJPEG(data, config.Width, config.Height, shrink, part, r)
+		}
 	case isWebP(data):
 		config, err = webpConfig(data)
-		read = func() (*picture, error) { return decodeWebP(data) }
+		c.read = func(int, window, *room) (*picture, error) { return decodeWebP(data) }
 	default:
-		return nil, fmt.Errorf("no PNG, JPEG or WebP: the %d bytes start with % x", len(data), data[:min(4, len(data))])
+		err = fmt.Errorf("no PNG, JPEG or WebP: the %d bytes start with % x", len(data), data[:min(4, len(data))])
 	}
 	switch {
 	case err != nil:
-		return nil, err
+		return c, err
 	case config.Width <= 0 || config.Height <= 0 || config.Width > maxPixels/config.Height:
-		return nil, fmt.Errorf("image of %d×%d, want at least a pixel and at most %d", config.Width, config.Height, maxPixels)
+		return c, fmt.Errorf("image of %d×%d, want at least a pixel and at most %d", config.Width, config.Height, maxPixels)
 	}
-	return read()
+	c.w, c.h = config.Width, config.Height
+	return c, nil
+}
+
+// decode reads a whole image at its full size. Gray images come out with one channel,
+// all others with three, as Pillow's convert("L") and convert("RGB") read them: alpha
+// is dropped, not blended.
+func decode(data []byte) (*picture, error) {
+	c, err := look(data)
+	if err != nil {
+		return nil, err
+	}
+	return c.read(1, window{0, 0, c.w, c.h}, nil)
 }
 
 // picture decodes a record's image, unless its format stores bare pixels.
-func (r raw) picture(least int) (*picture, error) {
+func (r raw) picture() (*picture, error) {
 	if r.pixels != nil {
 		return r.pixels, nil
 	}
-	return decode(r.image, least)
+	return decode(r.image)
 }
 
 // flatten turns what the standard library decodes to into a picture.
@@ -128,7 +119,7 @@ func flatten(decoded image.Image) (*picture, error) {
 		}
 		return p, nil
 	case *image.YCbCr:
-		return fromYCbCr(src), nil
+		return fromYCbCr(src, window{0, 0, w, h}, nil), nil
 	case *image.CMYK:
 		return fromCMYK(src), nil
 	}

@@ -38,6 +38,7 @@
 // policy.go says what happens to a bad one; loader.go makes batches ahead of time.
 //
 // What is not on the disk: http.go and s3.go ask for bytes and do not give up easily,
+// with what hub.go and awsconfig.go find of the user's credentials,
 // remote.go reads them in blocks and ahead, cache_blocks.go keeps those, cache_index.go
 // keeps the indices of tars. latents.go reads what latents_write.go wrote, a VAE's
 // moments in place of images.

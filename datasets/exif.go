@@ -83,7 +83,6 @@ func upright(p *picture, orientation int) *picture {
 	out := p.like(p.w, p.h, p.c)
 	if orientation >= 5 {
 		out = p.like(p.h, p.w, p.c)
-		out.fullW, out.fullH = p.fullH, p.fullW
 	}
 	for y := range out.h {
 		for x := range out.w {

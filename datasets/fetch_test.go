@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -53,7 +52,7 @@ func testPart(t *testing.T) (images, labels []byte) {
 			labels = append(labels, body[0]-'0')
 			continue
 		}
-		p, err := decode(body, math.MaxInt)
+		p, err := decode(body)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -233,7 +232,7 @@ func TestFetchFromFolder(t *testing.T) {
 			t.Fatal(err)
 		}
 		var i int
-		if _, err := fmt.Sscan(e.Key, &i); err != nil || e.Label != int64(5-i) || e.Pixels[7] != unit[40*i] || e.Shard != part.shards[i/2] {
+		if _, err := fmt.Sscan(e.Key, &i); err != nil || e.Label != int64(5-i) || e.Pixels[7] != float32(float64(40*i)/127.5-1) || e.Shard != part.shards[i/2] {
 			t.Errorf("record %s of %s: label %d, pixel %v", e.Key, e.Shard, e.Label, e.Pixels[7])
 		}
 	}

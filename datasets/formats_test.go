@@ -249,6 +249,7 @@ func TestTables(t *testing.T) {
 		{"list.csv", "image,label,caption\na.png,dog,x\nb.png,cat,y\na.png,dog,z\n", `list.csv: a.png=1["x" "z"] b.png=0["y"]`},
 		{"list.csv", "path,label,text\na.png,1,x\na.png,2,y\nmissing.png,1,z\n../pets/b.png,1,z\n/etc/passwd,1,z\n",
 			`list.csv: a.png=! missing.png=! ../pets/b.png=! /etc/passwd=!`},
+		{"list.csv", "path,label,text\na.png,1,x\nb.png,1,y\n./a.png,1,\n", `list.csv: a.png=! b.png=1["y"]`},
 		{"metadata.jsonl", `{"file_name": "a.png", "label": 2, "text": ["x", "y"]}` + "\n\n" + `{"file_name": "b.png", "label": -1, "text": null, "caption": "z"}`, `pets: a.png=2["x" "y"] b.png=-1["z"]`},
 		{"list.jsonl", `{"file_name": "a.png", "label": "n1", "caption": 5}`, `list.jsonl: a.png=!`},
 	} {
@@ -263,6 +264,17 @@ func TestTables(t *testing.T) {
 		if err := os.Remove(path); err != nil {
 			t.Fatal(err)
 		}
+	}
+	twice := filepath.Join(writeIn(t, dir, "twice/metadata.jsonl", []byte("{\"file_name\": \"a.png\"}\n\n{\"file_name\": \"b.png\", \"text\": \"x\"}\n{\"file_name\": \"./a.png\"}\n{\"file_name\": \"b.png\", \"text\": \"x\"}\n")), "..")
+	writeIn(t, dir, "twice/a.png", dot(4, 4, 1))
+	writeIn(t, dir, "twice/b.png", dot(4, 4, 1))
+	var said []VerifyRow
+	total, err := Verify(t.Context(), Options{Sources: []string{twice}}, func(row VerifyRow) error {
+		said = append(said, row)
+		return nil
+	}, nil)
+	if err != nil || total != (VerifyTotal{2, 1}) || !strings.Contains(said[0].Error, "line 4: a.png stands in line 1 already, and this line adds no caption") {
+		t.Errorf("%+v, %+v, %v", total, said, err)
 	}
 	keyed := Options{Sources: []string{writeIn(t, dir, "k.csv", []byte("id,pic,kind,says\n1,b.png,4,hm\n"))}, ImageKey: "pic", LabelKey: "kind", CaptionKey: "says", Captions: CaptionsStored}
 	if got := summary(t, keyed); got != `k.csv: b.png=4["hm"]` {

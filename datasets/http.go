@@ -1,11 +1,14 @@
 package datasets
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"path"
@@ -88,6 +91,11 @@ func newWebFile(name string, net *network) (*webFile, error) {
 			return nil, err
 		}
 		w.sign = net.s3.sign
+	} else if token := hubToken(u); token != "" {
+		w.sign = func(request *http.Request) error {
+			request.Header.Set("Authorization", "Bearer "+token)
+			return nil
+		}
 	}
 	u.User, u.RawQuery, u.Fragment = nil, "", ""
 	w.address = u.String()
@@ -103,23 +111,28 @@ func remoteName(name string) string {
 	return path.Base(u.Path)
 }
 
-// open asks for the first bytes and notes the version. A server that was never there
-// is not waited for as long as one that was.
+// open asks for the first bytes and notes the version.
 func (w *webFile) open(ctx context.Context) error {
-	first := *w
-	first.patience.tries = min(first.patience.tries, 3)
-	_, err := first.fetch(ctx, 0, 512)
-	w.seen = first.seen
+	_, err := w.fetch(ctx, 0, 512)
 	return err
 }
 
-// fetch reads n bytes from an offset on. A try that breaks off is followed by one for
-// the rest. The error of a file that has changed names both versions.
-func (w *webFile) fetch(ctx context.Context, from, n int64) ([]byte, error) {
-	data := make([]byte, 0, n)
-	var err error
+// leastProgress is what a try that breaks off must have brought so that it does not
+// count as one: some bytes, or an eighth of what was asked for.
+const leastProgress = 16 << 10
+
+// strangers is how often a server is tried that was never there.
+const strangers = 3
+
+// errSilent is the reason for which a try is given up.
+var errSilent = errors.New("nothing came")
+
+// insist tries until do succeeds or is refused, for as long as it is patient, and says
+// how often it would try in a row. A try that brought enough does not count.
+func (w *webFile) insist(ctx context.Context, do func() (enough bool, err error)) (tries int, err error) {
 	pause := w.patience.pause
-	for try := range w.patience.tries {
+	tries = w.patience.tries
+	for try := 0; try < tries; try++ {
 		if try > 0 {
 			select {
 			case <-time.After(pause):
@@ -128,28 +141,54 @@ func (w *webFile) fetch(ctx context.Context, from, n int64) ([]byte, error) {
 			pause *= 2
 		}
 		if ctx.Err() != nil {
-			return nil, fmt.Errorf("%s: %w", w.address, ctx.Err())
+			return tries, ctx.Err()
 		}
-		if data, err = w.try(ctx, data, from, n); err == nil {
-			return data, nil
-		}
+		var enough bool
 		var final *refusal
-		if errors.As(err, &final) {
-			return nil, fmt.Errorf("%s: %w", w.address, err)
+		if enough, err = do(); err == nil || errors.As(err, &final) {
+			return tries, err
+		}
+		if enough {
+			try, pause = -1, w.patience.pause
+		}
+		if tries = w.patience.tries; w.seen.size < 0 && (errors.Is(err, errSilent) || noConnection(err)) {
+			tries = min(tries, strangers)
 		}
 	}
-	if ctx.Err() != nil {
-		return nil, fmt.Errorf("%s: %w", w.address, ctx.Err())
+	return tries, cmp.Or(ctx.Err(), err)
+}
+
+// fetch reads n bytes from an offset on. A try that breaks off is followed by one for
+// the rest. The error of a file that has changed names both versions.
+func (w *webFile) fetch(ctx context.Context, from, n int64) ([]byte, error) {
+	data := make([]byte, 0, n)
+	tries, err := w.insist(ctx, func() (enough bool, err error) {
+		had := len(data)
+		data, err = w.try(ctx, data, from, n)
+		return int64(len(data)-had) >= min(leastProgress, max(n/8, 1)), err
+	})
+	var final *refusal
+	switch {
+	case err == nil:
+		return data, nil
+	case ctx.Err() != nil || errors.As(err, &final):
+		return nil, fmt.Errorf("%s: %w", w.address, err)
 	}
 	return nil, fmt.Errorf("%s: bytes %d…%d did not come in %d tries; see whether the server answers, then start again; the last error: %w",
-		w.address, from, from+n-1, w.patience.tries, err)
+		w.address, from, from+n-1, tries, err)
+}
+
+// noConnection tells that there was not even a connection.
+func noConnection(err error) bool {
+	var dial *net.OpError
+	return errors.As(err, &dial) && (dial.Op == "dial" || dial.Op == "proxyconnect")
 }
 
 // try sends one request for what data still lacks, and appends what comes.
 func (w *webFile) try(ctx context.Context, data []byte, from, n int64) ([]byte, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	watchdog := time.AfterFunc(w.patience.stall, func() { cancel(fmt.Errorf("nothing came for %v", w.patience.stall)) })
+	watchdog := time.AfterFunc(w.patience.stall, func() { cancel(fmt.Errorf("%w for %v", errSilent, w.patience.stall)) })
 	defer watchdog.Stop()
 
 	at := from + int64(len(data))
@@ -202,6 +241,11 @@ func (w *webFile) ask(ctx context.Context, prepare func(http.Header)) (*http.Res
 	if errors.As(err, &asked) {
 		err = asked.Err
 	}
+	var certificate *tls.CertificateVerificationError
+	var noTLS tls.RecordHeaderError
+	if errors.As(err, &certificate) || errors.As(err, &noTLS) || errors.Is(err, http.ErrSchemeMismatch) {
+		err = &refusal{err}
+	}
 	return response, err
 }
 
@@ -212,7 +256,9 @@ func (w *webFile) accept(response *http.Response, at, from, n int64) (int64, err
 	changed := func() error {
 		return refuse("the file has changed while it was being read: it had %v, and has %v now; start again when it stays as it is", w.seen, now)
 	}
-	switch status := response.StatusCode; {
+	switch status, packed := response.StatusCode, response.Header.Get("Content-Encoding"); {
+	case status == http.StatusPartialContent && packed != "" && packed != "identity" && packed != "aws-chunked": // the last is how it came, which some stores keep
+		return 0, refuse("the server sends the file packed (Content-Encoding %s), so that its offsets are not the file's; serve it as it is", packed)
 	case status == http.StatusPartialContent:
 		first, size, ok := contentRange(response.Header.Get("Content-Range"))
 		if !ok || first != at {
@@ -230,6 +276,9 @@ func (w *webFile) accept(response *http.Response, at, from, n int64) (int64, err
 		now.size = response.ContentLength
 		if w.seen.differs(now) {
 			return 0, changed()
+		}
+		if now.size == 0 {
+			return 0, refuse("the file is empty")
 		}
 		return 0, refuse("the server ignores Range and sends the whole file, so that no record can be reached by a seek; serve it with a server that knows ranges, or download the shards and name their folder")
 	case status == http.StatusRequestedRangeNotSatisfiable && w.seen.size >= 0:
@@ -257,8 +306,8 @@ func contentRange(header string) (first, size int64, ok bool) {
 	return first, size, err == nil && first >= 0
 }
 
-// explained is what an S3 server says of an error, ": Code: Message"; "" where the
-// answer is none of its.
+// explained is what an S3 server says of an error, ": Code: Message", and where the
+// bucket is, if that is elsewhere; "" where the answer is none of its.
 func explained(response *http.Response) string {
 	var said struct {
 		Code, Message string
@@ -267,30 +316,21 @@ func explained(response *http.Response) string {
 	if err != nil || xml.Unmarshal(body, &said) != nil || said.Code == "" {
 		return ""
 	}
-	return ": " + said.Code + ": " + said.Message
+	hint := ""
+	if region := response.Header.Get("X-Amz-Bucket-Region"); region != "" && region != awsRegion() {
+		hint = "; the bucket is in region " + region + ": set AWS_REGION to it"
+	}
+	return ": " + said.Code + ": " + said.Message + hint
 }
 
 // whole reads a small file, or an answer, of at most limit bytes, with retries from
 // its start. errAbsent tells that there is none.
-func (w *webFile) whole(ctx context.Context, limit int64) ([]byte, error) {
-	var err error
-	pause := w.patience.pause
-	for try := range w.patience.tries {
-		if try > 0 {
-			select {
-			case <-time.After(pause):
-			case <-ctx.Done():
-				return nil, ctx.Err()
-			}
-			pause *= 2
-		}
-		var body []byte
-		var final *refusal
-		if body, err = w.wholeOnce(ctx, limit); err == nil || errors.As(err, &final) {
-			return body, err
-		}
-	}
-	return nil, err
+func (w *webFile) whole(ctx context.Context, limit int64) (body []byte, err error) {
+	_, err = w.insist(ctx, func() (_ bool, err error) {
+		body, err = w.wholeOnce(ctx, limit)
+		return false, err
+	})
+	return body, err
 }
 
 // errAbsent is the error of a file that is not there.

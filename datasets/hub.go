@@ -1,6 +1,34 @@
 package datasets
 
-import "encoding/json"
+import (
+	"cmp"
+	"encoding/json"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// hubToken is the user's token for Hugging Face's server, which sets such as
+// imagenet-1k ask for: HF_TOKEN, or what `hf auth login` left in a file. "" where there
+// is none, and for any other server. (huggingface_hub/constants.py says where.)
+func hubToken(u *url.URL) string {
+	server, err := url.Parse(cmp.Or(os.Getenv("HF_ENDPOINT"), "https://huggingface.co"))
+	if err != nil || u.Scheme != server.Scheme || u.Host != server.Host || u.User != nil {
+		return ""
+	}
+	token := os.Getenv("HF_TOKEN")
+	if token == "" {
+		home, _ := os.UserHomeDir() // without one, there is no such file
+		home = cmp.Or(os.Getenv("HF_HOME"), filepath.Join(cmp.Or(os.Getenv("XDG_CACHE_HOME"), filepath.Join(home, ".cache")), "huggingface"))
+		text, err := os.ReadFile(cmp.Or(os.Getenv("HF_TOKEN_PATH"), filepath.Join(home, "token")))
+		if err != nil {
+			return ""
+		}
+		token = string(text)
+	}
+	return strings.TrimSpace(token)
+}
 
 // hubFeature is a column's type in the metadata that Hugging Face's datasets adds.
 type hubFeature struct {

@@ -18,6 +18,7 @@ type raw struct {
 	pixels *picture // instead of image, in formats that store bare pixels
 	label  int64    // −1: none
 	texts  []string // captions, where fields.texts asks for them; nil: none
+	room   *room    // for what is made of the image
 }
 
 // fields says which parts of a record are wanted, and by which names.

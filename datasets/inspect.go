@@ -164,7 +164,7 @@ func (d *Dataset) Dump(ctx context.Context, from int64, n int, dir string, repor
 	}
 	for position := from; position < from+int64(n); position++ {
 		var e Example
-		p, err := d.render(ctx, position, &e)
+		p, err := d.render(ctx, position, &e, nil)
 		if err != nil {
 			return fmt.Errorf("position %d: %w", position, err)
 		}

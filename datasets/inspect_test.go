@@ -3,7 +3,6 @@ package datasets
 import (
 	"archive/tar"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -77,7 +76,7 @@ func TestDump(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			p, err := decode(data, math.MaxInt)
+			p, err := decode(data)
 			if err != nil {
 				return err
 			}

@@ -13,7 +13,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"sync"
 	"unsafe"
 
 	"immiscible/datasets/half"
@@ -193,7 +192,6 @@ type latentShard struct {
 	path    string
 	file    *os.File
 	records []latentRecord
-	buffers sync.Pool // of *[]byte, one moments tensor long
 }
 
 // openLatents opens shard n of a cache.
@@ -216,7 +214,6 @@ func openLatents(dir string, info *LatentInfo, n int) (*shard, error) {
 		return nil, fmt.Errorf("%s: %d records in %d bytes, want %d in %d; start `data cache` again, which goes on where it stopped",
 			s.path, len(s.records), size, want.Records, int64(want.Records)*info.stride())
 	}
-	s.buffers.New = func() any { b := make([]byte, info.bytes()); return &b }
 	return &shard{reader: s, name: s.name, path: s.path, closer: s.file}, nil
 }
 
@@ -266,29 +263,22 @@ func (s *latentShard) moments(i int, flip bool, dst []float32) error {
 	if flip {
 		at += int64(s.info.bytes())
 	}
-	direct := s.info.DType == DTypeFloat32 && littleEndian
-	var buffer *[]byte
-	data := view(dst)
-	if !direct {
-		buffer = s.buffers.Get().(*[]byte)
-		defer s.buffers.Put(buffer)
-		data = *buffer
-	}
+	// What is stored in fewer bytes is read into the end of the memory, from where it
+	// spreads: a buffer would be one more thing for the caches to hold.
+	data := memory(dst)
+	data = data[len(data)-s.info.bytes():]
 	if _, err := s.file.ReadAt(data, at); err != nil {
 		return fmt.Errorf("%s: record %q at byte %d: %w", s.path, s.key(i), at, err)
 	}
-	if !direct {
-		s.info.decode(data, dst)
-	}
+	s.info.decode(data, dst)
 	return nil
 }
 
-// littleEndian tells whether the processor keeps numbers as the files do, so that they
-// may be read to where they are used.
+// littleEndian tells whether the processor keeps numbers as the files do.
 var littleEndian = binary.NativeEndian.Uint16([]byte{1, 0}) == 1
 
-// view is the memory of some numbers, of which there is at least one.
-func view(x []float32) []byte {
+// memory is that of some numbers, of which there is at least one.
+func memory(x []float32) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(x))), 4*len(x))
 }
 
@@ -304,14 +294,15 @@ func (s *latentShard) check(i int) error {
 	return nil
 }
 
-// decode turns stored bytes into numbers.
+// decode turns stored bytes, which are the end of dst's memory, into numbers.
 func (l *LatentInfo) decode(data []byte, dst []float32) {
-	if l.DType == DTypeFloat16 {
+	switch {
+	case l.DType == DTypeFloat16:
 		half.Floats(dst, data)
-		return
-	}
-	for i := range dst {
-		dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:]))
+	case !littleEndian:
+		for i := range dst {
+			dst[i] = math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:]))
+		}
 	}
 }
 

@@ -23,8 +23,8 @@ type Batch struct {
 // Loader makes batches ahead of time. Next must not be called concurrently.
 type Loader struct {
 	cancel context.CancelFunc
-	data   *Dataset       // nil: closed
-	spare  chan []float32 // pixels of batches that were given back
+	data   *Dataset // nil: closed
+	spare  *sync.Pool
 	wg     sync.WaitGroup
 	queue  chan *pending // in order of position
 	head   *pending      // taken from the queue, not yet handed out
@@ -57,9 +57,8 @@ var errClosed = errors.New("the loader is closed")
 func (d *Dataset) Loader(from int64, n int) *Loader {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &Loader{
-		cancel: cancel, data: d, spare: make(chan []float32, d.options.Prefetch+2),
-		queue: make(chan *pending, d.options.Prefetch),
-		bad:   counter{limit: d.options.BadLimit, seen: map[string]bool{}},
+		cancel: cancel, data: d, spare: &d.spare, queue: make(chan *pending, d.options.Prefetch),
+		bad: counter{limit: d.options.BadLimit, seen: map[string]bool{}},
 	}
 	d.loaders.Add(1)
 	if from < 0 || n < 1 || d.records == 0 {
@@ -70,9 +69,10 @@ func (d *Dataset) Loader(from int64, n int) *Loader {
 	l.wg.Go(func() { l.dispatch(ctx, d, slots, from, n) })
 	for range d.options.Workers {
 		l.wg.Go(func() {
+			var r room
 			for s := range slots {
 				for i := s.from; i < s.end; i++ {
-					s.to.fill(ctx, d, i)
+					s.to.fill(ctx, d, i, &r)
 				}
 			}
 		})
@@ -86,7 +86,7 @@ func (l *Loader) dispatch(ctx context.Context, d *Dataset, slots chan<- slot, fr
 	for ; ; from += int64(n) {
 		p := &pending{
 			batch: &Batch{
-				Position: from, N: n, Pixels: l.buffer(n * d.pixels()),
+				Position: from, N: n, Pixels: d.buffer(n * d.pixels()),
 				Labels: make([]int64, n), Keys: make([]string, n), Texts: make([]string, n),
 			},
 			skipped: make([][]Skip, n), errs: make([]error, n), done: make(chan struct{}),
@@ -113,30 +113,27 @@ func (l *Loader) dispatch(ctx context.Context, d *Dataset, slots chan<- slot, fr
 }
 
 // buffer is memory for a batch's pixels, every one of which will be written.
-func (l *Loader) buffer(size int) []float32 {
-	select {
-	case pixels := <-l.spare:
-		return pixels
-	default:
-		return make([]float32, size)
+func (d *Dataset) buffer(size int) []float32 {
+	if spare, ok := d.spare.Get().(*[]float32); ok && cap(*spare) >= size {
+		return (*spare)[:size]
 	}
+	return make([]float32, size)
 }
 
-// Reuse gives a batch's Pixels back, which the caller must not use any more: a reader at
-// the memory's speed is held up by fresh memory more than by anything else.
+// Reuse gives a batch's Pixels back, which the caller must not use any more, to all
+// loaders of the data set: one at the memory's speed is held up by fresh memory more than
+// by anything else.
 func (l *Loader) Reuse(b *Batch) {
-	select {
-	case l.spare <- b.Pixels:
-	default:
-	}
+	pixels := b.Pixels
 	b.Pixels = nil
+	l.spare.Put(&pixels)
 }
 
-// fill makes example i of the batch.
-func (p *pending) fill(ctx context.Context, d *Dataset, i int) {
+// fill makes example i of the batch, with pictures in the room.
+func (p *pending) fill(ctx context.Context, d *Dataset, i int, r *room) {
 	size := d.pixels()
 	e := Example{Pixels: p.batch.Pixels[i*size : (i+1)*size]}
-	p.errs[i] = d.example(ctx, p.batch.Position+int64(i), &e)
+	p.errs[i] = d.example(ctx, p.batch.Position+int64(i), &e, r)
 	p.batch.Labels[i], p.batch.Keys[i], p.batch.Texts[i], p.skipped[i] = e.Label, e.Key, e.Text, e.Skipped
 	if p.left.Add(-1) == 0 {
 		close(p.done)

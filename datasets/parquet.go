@@ -3,6 +3,7 @@ package datasets
 import (
 	"bufio"
 	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -70,6 +71,13 @@ const maxPage = 1 << 30
 
 // indexParquet reads the footer of a parquet file of size bytes.
 func indexParquet(path string, file io.ReaderAt, size int64, want fields) (*parquetShard, error) {
+	var tail [8]byte // the footer's length, for which the library makes room unseen, and a mark
+	if _, err := file.ReadAt(tail[:], max(size-8, 0)); err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if length := int64(binary.LittleEndian.Uint32(tail[:])); string(tail[4:]) != "PAR1" || length > size-12 {
+		return nil, fmt.Errorf("%s: no parquet file, or not all of one: its %d bytes end with % x; fetch the file again", path, size, tail)
+	}
 	var f *parquet.File
 	err := survive(func() (err error) {
 		f, err = parquet.OpenFile(file, size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))

@@ -65,7 +65,7 @@ func TestParquetOfPyarrow(t *testing.T) {
 					t.Errorf("%s: row %d: %v", row.file, i, err)
 					return
 				}
-				p, err := got.picture(0)
+				p, err := got.picture()
 				if err != nil || p.w != 4 || p.h != 3 || p.pix[0] != uint8(i) || p.pix[11] != 10 {
 					t.Errorf("%s: row %d: %+v, %v", row.file, i, p, err)
 				}
@@ -129,6 +129,7 @@ func TestParquetRefuses(t *testing.T) {
 		{data, fields{texts: true, caption: "id"}, "no column id of strings"},
 		{data[:len(data)-9], fields{}, "fetch the file again"},
 		{data[:3], fields{}, "fetch the file again"},
+		{append(slices.Clone(data[:len(data)-8]), "\xff\xff\xff\xffPAR1"...), fields{}, "bytes end with ff ff ff ff 50 41 52 31"}, // 4 GiB of footer
 		{nil, fields{}, "fetch the file again"},
 	} {
 		row.want.pages = newPageCache(0)

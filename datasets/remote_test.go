@@ -1,7 +1,6 @@
 package datasets
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -191,138 +190,21 @@ func TestRemoteCacheIsBounded(t *testing.T) {
 }
 
 // TestDroppedConnections: a server that breaks off every third answer in its middle
-// costs nothing but a request for the rest.
-func TestDroppedConnections(t *testing.T) {
+// TestShortAnswers: a server that breaks off every answer is read for as long as each
+// TestFirstRequest: a server that drops connections is asked as often for a shard's
+// TestCacheFolderOfNoUse: where nothing can be written, remote shards are read all the
+// same, and the data set says so.
+func TestCacheFolderOfNoUse(t *testing.T) {
 	dir := threeShards(t)
-	var n, resumed atomic.Int64
-	server := fileServer(t, dir, func(h http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if !strings.HasSuffix(r.Header.Get("Range"), "575") && strings.Contains(r.Header.Get("Range"), "=") && r.Header.Get("If-Range") != "" {
-				resumed.Add(1)
-			}
-			if n.Add(1)%3 != 0 {
-				h.ServeHTTP(w, r)
-				return
-			}
-			recorder := httptest.NewRecorder()
-			h.ServeHTTP(recorder, r)
-			for key, values := range recorder.Header() {
-				w.Header()[key] = values
-			}
-			w.WriteHeader(recorder.Code)
-			w.Write(recorder.Body.Bytes()[:recorder.Body.Len()/2])
-			panic(http.ErrAbortHandler) // the connection is cut
-		})
-	})
-	d := mustOpen(t, Options{Sources: []string{server.URL + "/r-{000..002}.tar"}, Seed: 2, CacheDir: NoCache, patience: hasty})
-	sameExamples(t, d, mustOpen(t, Options{Sources: []string{dir}, Seed: 2}), 0, 108)
-	if n.Load() < 20 || resumed.Load() == 0 {
-		t.Errorf("%d requests, %d of them with If-Range: too few to say anything", n.Load(), resumed.Load())
-	}
-}
-
-// TestRemoteErrors: what a server may do wrong is one clear error, and no hang.
-func TestRemoteErrors(t *testing.T) {
-	whole := tarBytes(t, 0, file("a.png", string(dot(2, 2, 1))))
-	var slow atomic.Int64
-	for _, row := range []struct {
-		name, path string
-		want       []string
-		serve      http.HandlerFunc
-	}{
-		{"no ranges", "/a.tar", []string{"/a.tar: the server ignores Range", "download the shards"}, func(w http.ResponseWriter, r *http.Request) { w.Write(whole) }},
-		{"absent", "/b.tar", []string{"/b.tar: status 404"}, http.NotFound},
-		{"forbidden", "/a.tar", []string{"status 403", "credentials"}, func(w http.ResponseWriter, r *http.Request) { http.Error(w, "no", http.StatusForbidden) }},
-		{"down", "/a.tar", []string{"did not come in 3 tries", "status 503"}, func(w http.ResponseWriter, r *http.Request) {
-			http.Error(w, "later", http.StatusServiceUnavailable)
-		}},
-		{"other bytes", "/a.tar", []string{"asked for bytes from 0 on", "bytes 7-20/21"}, func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Content-Range", "bytes 7-20/21")
-			w.WriteHeader(http.StatusPartialContent)
-		}},
-		{"silent", "/a.tar", []string{"nothing came for 50ms"}, func(w http.ResponseWriter, r *http.Request) {
-			slow.Add(1)
-			select {
-			case <-r.Context().Done():
-			case <-time.After(10 * time.Second):
-			}
-		}},
-		{"no tar", "/a.tar", []string{"a.tar"}, func(w http.ResponseWriter, r *http.Request) {
-			http.ServeContent(w, r, "a.tar", time.Unix(1, 0), bytes.NewReader(bytes.Repeat([]byte("x"), 5000)))
-		}},
-	} {
-		t.Run(row.name, func(t *testing.T) {
-			t.Parallel()
-			server := httptest.NewServer(row.serve)
-			defer server.Close()
-			start := time.Now()
-			p := hasty
-			if row.name == "silent" {
-				p.stall = 50 * time.Millisecond
-			}
-			_, err := Open(t.Context(), Options{Sources: []string{strings.Replace(server.URL, "http://", "http://user:secret@", 1) + row.path + "?token=secret"}, CacheDir: NoCache, patience: p})
-			for _, want := range append(row.want, server.URL) {
-				if err == nil || !strings.Contains(err.Error(), want) {
-					t.Errorf("error %v, want one with %q", err, want)
-				}
-			}
-			if err != nil && strings.Contains(err.Error(), "secret") {
-				t.Errorf("the error shows credentials: %v", err)
-			}
-			if took := time.Since(start); took > 5*time.Second {
-				t.Errorf("it took %v", took)
-			}
-		})
+	o := Options{Sources: []string{fileServer(t, dir, nil).URL + "/r-{000..002}.tar"}, CacheDir: writeIn(t, t.TempDir(), "file", []byte("in the way")), patience: hasty}
+	d := mustOpen(t, o)
+	sameExamples(t, d, mustOpen(t, Options{Sources: []string{dir}}), 0, 60)
+	if lines := d.Warnings(); len(lines) != 1 || !strings.Contains(lines[0], o.CacheDir) {
+		t.Errorf("warnings %q, want one that names %s", lines, o.CacheDir)
 	}
 }
 
 // TestRemoteChange: a file that is replaced mid-run is an error that names the URL and
-// both validators, with one of another size and of the same, with and without ETag.
-func TestRemoteChange(t *testing.T) {
-	for _, withETag := range []bool{false, true} {
-		for _, records := range []int{20, 21, 3} {
-			dir := t.TempDir()
-			path := bigShard(t, dir, "r.tar", 20, 400_000)
-			etag := `"first"`
-			var changed atomic.Bool
-			server := fileServer(t, dir, func(h http.Handler) http.Handler {
-				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					if withETag {
-						w.Header().Set("ETag", etag)
-						if changed.Load() {
-							w.Header().Set("ETag", `"second"`)
-						}
-					}
-					h.ServeHTTP(w, r)
-				})
-			})
-			old := time.Now().Add(-time.Hour).Truncate(time.Second)
-			if err := os.Chtimes(path, old, old); err != nil {
-				t.Fatal(err)
-			}
-			d := mustOpen(t, Options{Sources: []string{server.URL + "/r.tar"}, CacheDir: NoCache, patience: hasty})
-			if _, err := d.Example(t.Context(), 0); err != nil {
-				t.Fatal(err)
-			}
-			changed.Store(true)
-			bigShard(t, dir, "r.tar", records, 400_000)
-			var err error
-			for position := int64(1); position < 20 && err == nil; position++ {
-				_, err = d.Example(t.Context(), position)
-			}
-			wants := []string{server.URL + "/r.tar", "has changed", old.UTC().Format(http.TimeFormat)}
-			if withETag {
-				wants = append(wants, "first", "second")
-			}
-			for _, want := range wants {
-				if err == nil || !strings.Contains(err.Error(), want) {
-					t.Errorf("ETag %v, %d records: error %v, want one with %q", withETag, records, err, want)
-				}
-			}
-		}
-	}
-}
-
 // TestReadAhead: while one worker decodes, what it will need next is on its way: with 20
 // ms a request, several run at a time.
 func TestReadAhead(t *testing.T) {

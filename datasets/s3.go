@@ -1,15 +1,12 @@
 package datasets
 
 import (
-	"bufio"
-	"cmp"
 	"context"
 	"encoding/xml"
 	"fmt"
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,10 +18,9 @@ import (
 
 // bucketStore signs requests to S3 and to what speaks its protocol. Everything is
 // found where the AWS tools look: AWS_ACCESS_KEY_ID and its kin, ~/.aws/credentials
-// and ~/.aws/config with AWS_PROFILE, the role of the machine; AWS_REGION,
-// AWS_DEFAULT_REGION; AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL for stores that are not
-// Amazon's. Where there are no credentials at all, requests go unsigned, as public
-// buckets want them.
+// and ~/.aws/config with AWS_PROFILE, a credential_process in them, the role of the
+// machine; see awsRegion and awsEndpoint. Where there are no credentials at all,
+// requests go unsigned, as public buckets want them.
 type bucketStore struct {
 	once   sync.Once
 	chain  *credentials.Credentials
@@ -42,9 +38,9 @@ func (b *bucketStore) locate(u *url.URL) (string, error) {
 		return "", fmt.Errorf("data source %s: want s3://bucket/key", u)
 	}
 	object := (&url.URL{Path: key}).EscapedPath()
-	if endpoint := cmp.Or(os.Getenv("AWS_ENDPOINT_URL_S3"), os.Getenv("AWS_ENDPOINT_URL")); endpoint != "" {
+	if endpoint := awsEndpoint(); endpoint != "" {
 		if !strings.Contains(endpoint, "://") {
-			return "", fmt.Errorf("AWS_ENDPOINT_URL = %q, want a URL such as https://minio.example.org", endpoint)
+			return "", fmt.Errorf("AWS_ENDPOINT_URL or endpoint_url = %q, want a URL such as https://minio.example.org", endpoint)
 		}
 		return strings.TrimRight(endpoint, "/") + "/" + bucket + "/" + object, nil
 	}
@@ -61,7 +57,9 @@ func (b *bucketStore) sign(request *http.Request) error {
 		return nil
 	}
 	b.once.Do(func() {
-		providers := []credentials.Provider{&credentials.EnvAWS{}, &credentials.FileAWSCredentials{}}
+		profile, inConfig := awsProfile()
+		providers := []credentials.Provider{&credentials.EnvAWS{}, &credentials.FileAWSCredentials{Profile: profile},
+			&credentials.FileAWSCredentials{Filename: awsConfigFile(), Profile: inConfig}}
 		named := os.Getenv("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI") + os.Getenv("AWS_CONTAINER_CREDENTIALS_FULL_URI") + os.Getenv("AWS_WEB_IDENTITY_TOKEN_FILE")
 		if named != "" || !strings.EqualFold(os.Getenv("AWS_EC2_METADATA_DISABLED"), "true") {
 			providers = append(providers, &credentials.IAM{})
@@ -80,39 +78,6 @@ func (b *bucketStore) sign(request *http.Request) error {
 	request.Header.Set("X-Amz-Content-Sha256", emptySHA256)
 	*request = *signer.SignV4(*request, who.AccessKeyID, who.SecretAccessKey, who.SessionToken, awsRegion())
 	return nil
-}
-
-// awsRegion is that of the environment, of the profile in ~/.aws/config, or Amazon's
-// first one.
-func awsRegion() string {
-	return cmp.Or(os.Getenv("AWS_REGION"), os.Getenv("AWS_DEFAULT_REGION"), profileRegion(), "us-east-1")
-}
-
-// profileRegion reads the config file's "region = …" in the section of the profile.
-func profileRegion() string {
-	home, err := os.UserHomeDir()
-	if err != nil {
-		home = "."
-	}
-	file, err := os.Open(cmp.Or(os.Getenv("AWS_CONFIG_FILE"), filepath.Join(home, ".aws", "config")))
-	if err != nil {
-		return ""
-	}
-	defer file.Close()
-	profile := cmp.Or(os.Getenv("AWS_PROFILE"), "default")
-	inside := false
-	for lines := bufio.NewScanner(file); lines.Scan(); {
-		line := strings.TrimSpace(lines.Text())
-		if section, ok := strings.CutPrefix(line, "["); ok {
-			section = strings.TrimSpace(strings.TrimSuffix(section, "]"))
-			inside = strings.TrimSpace(strings.TrimPrefix(section, "profile ")) == profile
-			continue
-		}
-		if key, value, ok := strings.Cut(line, "="); ok && inside && strings.TrimSpace(key) == "region" {
-			return strings.TrimSpace(value)
-		}
-	}
-	return ""
 }
 
 // list returns the URLs of the objects right below s3://bucket/prefix/, of which
@@ -134,7 +99,7 @@ func (b *bucketStore) list(ctx context.Context, name string, n *network, wanted 
 			query.Set("continuation-token", token)
 		}
 		// SigV4 wants %20 for a space, where Go's form encoding has +.
-		page := &webFile{url: root + "?" + strings.ReplaceAll(query.Encode(), "+", "%20"), address: name, sign: b.sign, client: n.client, patience: n.patience}
+		page := &webFile{url: root + "?" + strings.ReplaceAll(query.Encode(), "+", "%20"), address: name, sign: b.sign, client: n.client, patience: n.patience, seen: version{size: -1}}
 		body, err := page.whole(ctx, 16<<20)
 		if err != nil {
 			return nil, fmt.Errorf("data source %s: %w", name, err)

@@ -38,7 +38,7 @@ func bucket(t *testing.T, dir, prefix string) *s3mem.Backend {
 	server := httptest.NewServer(gofakes3.New(store, gofakes3.WithV4Auth(map[string]string{"AKID": "s3cret"})).Server())
 	t.Cleanup(server.Close)
 	for key, value := range map[string]string{
-		"AWS_ENDPOINT_URL": server.URL, "AWS_ENDPOINT_URL_S3": "", "AWS_REGION": "", "AWS_DEFAULT_REGION": "", "AWS_PROFILE": "", "AWS_SESSION_TOKEN": "",
+		"AWS_ENDPOINT_URL": server.URL, "AWS_ENDPOINT_URL_S3": "", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "", "AWS_DEFAULT_PROFILE": "", "AWS_REGION": "", "AWS_DEFAULT_REGION": "", "AWS_PROFILE": "", "AWS_SESSION_TOKEN": "",
 		"AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": "s3cret", "AWS_ACCESS_KEY": "", "AWS_SECRET_KEY": "", "AWS_EC2_METADATA_DISABLED": "true",
 		"AWS_SHARED_CREDENTIALS_FILE": filepath.Join(dir, "absent"), "AWS_CONFIG_FILE": filepath.Join(dir, "absent"),
 	} {
@@ -96,6 +96,36 @@ func TestS3IsLocal(t *testing.T) {
 	sameExamples(t, mustOpen(t, Options{Sources: []string{"s3://data/sets/a%20b+c/"}, Seed: 4, Window: 7, CacheDir: NoCache, patience: hasty}), local, 0, 30)
 }
 
+// TestS3Profile: endpoint, region and credentials of a profile in ~/.aws/config, as a
+// service's and as the profile's own.
+func TestS3Profile(t *testing.T) {
+	dir := threeShards(t)
+	local := mustOpen(t, Options{Sources: []string{dir}, Seed: 4})
+	bucket(t, dir, "")
+	url := os.Getenv("AWS_ENDPOINT_URL")
+	t.Setenv("AWS_ENDPOINT_URL", "")
+	t.Setenv("AWS_ACCESS_KEY_ID", "")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "")
+	t.Setenv("AWS_DEFAULT_PROFILE", "work")
+	t.Setenv("AWS_CONFIG_FILE", filepath.Join(dir, "config"))
+	const keys = "[profile work]\nregion = eu-central-1\naws_access_key_id = AKID\naws_secret_access_key = s3cret\n"
+	const other = "[default]\nendpoint_url = http://127.0.0.1:1\n"
+	for _, config := range []string{
+		other + keys + "services = mine\nendpoint_url = http://127.0.0.1:1\n# stores\n[services mine]\nendpoint_url = http://127.0.0.1:1\ndynamodb =\n  endpoint_url = http://127.0.0.1:1\ns3 =\n  endpoint_url = " + url + "\n",
+		other + keys + "services = absent\nendpoint_url = " + url + "/\n",
+	} {
+		writeIn(t, dir, "config", []byte(config))
+		sameExamples(t, mustOpen(t, Options{Sources: []string{"s3://data/"}, Seed: 4, CacheDir: NoCache, patience: hasty}), local, 0, 12)
+		if awsRegion() != "eu-central-1" {
+			t.Errorf("region %s", awsRegion())
+		}
+	}
+	t.Setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")
+	if endpoint := awsEndpoint(); endpoint != "" {
+		t.Errorf("endpoint %s, though those of files are to be ignored", endpoint)
+	}
+}
+
 // TestS3Errors: what the store says is passed on, with what to do.
 func TestS3Errors(t *testing.T) {
 	bucket(t, threeShards(t), "")
@@ -111,6 +141,11 @@ func TestS3Errors(t *testing.T) {
 			t.Errorf("%s: error %v, want one with %q", name, err, want)
 		}
 	}
+	t.Setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
+	if err := open("s3://data/"); err == nil || !strings.Contains(err.Error(), "data source s3://data/: dial tcp 127.0.0.1:1") {
+		t.Errorf("no store: error %v", err)
+	}
+	t.Setenv("AWS_ENDPOINT_URL_S3", "")
 	t.Setenv("AWS_SECRET_ACCESS_KEY", "wrong")
 	if err := open("s3://data/r-000.tar"); err == nil || !strings.Contains(err.Error(), "s3://data/r-000.tar: status 403 Forbidden: SignatureDoesNotMatch") || !strings.Contains(err.Error(), "credentials") {
 		t.Errorf("wrong secret: error %v", err)

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -32,47 +33,51 @@ type tableRow struct {
 	line   int
 	file   string
 	label  string   // "": none
-	texts  []string // as fields.texts asks
+	texts  []string // captions
 	faulty error    // why it cannot be used
 }
 
 // indexTable reads a .csv or .jsonl file that lists images: a file name relative
-// to the table's folder, and a label, captions, or both. Lines that name one image
-// again add captions to it. Labels are class numbers, or, where any is none, names
-// that are numbered in their order.
-func indexTable(path string, want fields) (*folderShard, error) {
-	file, err := os.Open(path)
+// to the table's folder, and a label, captions, or both. A line that names an image
+// again adds a caption to it, be it the same one; without a caption it is a fault of the
+// record, as a member that comes twice in a tar is. Labels are class numbers, or, where
+// any is none, names that are numbered in their order.
+func indexTable(table string, want fields) (*folderShard, error) {
+	file, err := os.Open(table)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
 	read := readCSV
-	if strings.EqualFold(filepath.Ext(path), ".jsonl") {
+	if strings.EqualFold(filepath.Ext(table), ".jsonl") {
 		read = readJSONL
 	}
 	rows, err := read(bufio.NewReaderSize(file, 1<<16), want)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", table, err)
 	}
 	if len(rows) == 0 {
-		return nil, fmt.Errorf("%s: no line in it: want a file name and a label or a caption a line", path)
+		return nil, fmt.Errorf("%s: no line in it: want a file name and a label or a caption a line", table)
 	}
-	name := filepath.Base(path)
+	name := filepath.Base(table)
 	if name == "metadata.csv" || name == "metadata.jsonl" { // the folder's own table: it is the folder that has a name
-		absolute, err := filepath.Abs(filepath.Dir(path))
+		absolute, err := filepath.Abs(filepath.Dir(table))
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
+			return nil, fmt.Errorf("%s: %w", table, err)
 		}
 		name = filepath.Base(absolute)
 	}
-	f := &folderShard{name: name, path: filepath.Dir(path), listed: true, faults: map[int]error{}}
+	f := &folderShard{name: name, path: filepath.Dir(table), listed: true, faults: map[int]error{}}
 	numbers, classes, err := tableLabels(rows)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", table, err)
 	}
 	f.classes = classes
-	at := map[string]int{}
+	at, lines := map[string]int{}, []int{} // of each file: its record, and the line that named it first
 	for n, r := range rows {
+		if r.file != "" {
+			r.file = path.Clean(r.file) // ./a.png is a.png
+		}
 		if r.faulty == nil && !filepath.IsLocal(filepath.FromSlash(r.file)) {
 			r.faulty = fmt.Errorf("line %d: file name %q leads out of the table's folder", r.line, r.file)
 		}
@@ -83,13 +88,19 @@ func indexTable(path string, want fields) (*folderShard, error) {
 			f.files = append(f.files, r.file)
 			f.labels = append(f.labels, numbers[n])
 			f.texts = append(f.texts, nil)
+			lines = append(lines, r.line)
 		} else if f.labels[i] != numbers[n] {
-			r.faulty = fmt.Errorf("line %d: %s has label %q here and another one further up", r.line, r.file, r.label)
+			r.faulty = fmt.Errorf("line %d: %s has label %q here and another one in line %d", r.line, r.file, r.label, lines[i])
+		} else if r.faulty == nil && len(r.texts) == 0 {
+			r.faulty = fmt.Errorf("line %d: %s stands in line %d already, and this line adds no caption; remove one of them", r.line, r.file, lines[i])
 		}
 		f.texts[i] = append(f.texts[i], r.texts...)
 		if r.faulty != nil {
 			f.faults[i] = r.faulty
 		}
+	}
+	if !want.texts {
+		f.texts = nil // they only told what a second line is for
 	}
 	return f, nil
 }
@@ -166,7 +177,7 @@ func readCSV(r io.Reader, want fields) ([]tableRow, error) {
 		if label >= 0 {
 			r.label = strings.TrimSpace(cells[label])
 		}
-		if want.texts && cells[caption] != "" {
+		if caption >= 0 && cells[caption] != "" {
 			r.texts = []string{strings.Clone(cells[caption])}
 		}
 		rows = append(rows, r)
@@ -213,8 +224,8 @@ func readJSONL(r io.Reader, want fields) ([]tableRow, error) {
 				r.label = string(value)
 			}
 		}
-		if want.texts {
-			r.texts, r.faulty = jsonTexts(first(captions))
+		if r.texts, r.faulty = jsonTexts(first(captions)); !want.texts {
+			r.faulty = nil
 		}
 		rows = append(rows, r)
 	}

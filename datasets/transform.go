@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 
+	"immiscible/datasets/pixels"
 	"immiscible/datasets/rng"
 )
 
@@ -39,19 +40,50 @@ func convert(p *picture, channels int) *picture {
 // and resize; pad. The crop's place is drawn by position.
 func (d *Dataset) canvas(record raw, position int64) (*picture, error) {
 	o := d.options
+	p, v := record.pixels, view{}
+	if p != nil {
+		var err error
+		if v, err = d.view(p.w, p.h, 1, position); err != nil {
+			return nil, err
+		}
+	} else {
+		image, err := look(record.image)
+		if err != nil {
+			return nil, err
+		}
+		w, h, turned := image.w, image.h, 1
+		if o.ExifTranspose {
+			turned = orientation(record.image)
+		}
+		if turned >= 5 {
+			w, h = h, w
+		}
+		if v, err = d.view(w, h, mostShrink, position); err != nil {
+			return nil, err
+		}
+		part := v.source
+		if turned > 1 {
+			part = window{0, 0, (image.w + v.shrink - 1) / v.shrink, (image.h + v.shrink - 1) / v.shrink}
+		}
+		if p, err = image.read(v.shrink, part, record.room); err != nil {
+			return nil, err
+		}
+		p = upright(p, turned)
+		if p.shrink != v.shrink { // not by this decoder
+			if v, err = d.view(w, h, 1, position); err != nil {
+				return nil, err
+			}
+		}
+	}
 	size := o.Resolution - 2*o.Pad
-	least := size
-	if o.CropSize > 0 {
-		least = math.MaxInt // the crop counts the image's own pixels
-	}
-	p, err := record.picture(least)
-	if err != nil {
-		return nil, err
-	}
-	if o.ExifTranspose {
-		p = upright(p, orientation(record.image))
-	}
-	p = convert(p, o.Channels)
+	return cut(v.of(convert(p, o.Channels)), window{0, 0, size, size}, o.Pad), nil
+}
+
+// view is the view that canvas has of an image of w×h pixels, upright. The decoder may
+// divide the image's sides by most.
+func (d *Dataset) view(w, h, most int, position int64) (view, error) {
+	o := d.options
+	size := o.Resolution - 2*o.Pad
 	place := func(w, h, size int) (x, y int) {
 		if o.Crop == CropRandom {
 			draw := rng.New(o.Seed, "crop", uint64(position))
@@ -60,23 +92,30 @@ func (d *Dataset) canvas(record raw, position int64) (*picture, error) {
 		}
 		return centre(w - size), centre(h - size)
 	}
-	if o.CropSize > 0 {
-		if min(p.w, p.h) < o.CropSize {
-			return nil, fmt.Errorf("image of %d×%d is smaller than crop_size %d", p.w, p.h, o.CropSize)
+	if o.CropSize > 0 { // it counts the image's own pixels, of which none is shrunk
+		if min(w, h) < o.CropSize {
+			return view{}, fmt.Errorf("image of %d×%d is smaller than crop_size %d", w, h, o.CropSize)
 		}
-		x, y := place(p.w, p.h, o.CropSize)
-		p = resize(cut(p, window{x, y, o.CropSize, o.CropSize}, 0), size, size, o.Filter)
-		return cut(p, window{0, 0, size, size}, o.Pad), nil
+		x, y := place(w, h, o.CropSize)
+		v := newView(o.CropSize, o.CropSize, 1, size, size, window{0, 0, size, size}, o.Filter)
+		v.source.x, v.source.y = v.source.x+x, v.source.y+y
+		return v, nil
 	}
-	w, h := p.size()
-	w, h, err = shortSide(w, h, size)
+	width, height, err := shortSide(w, h, size)
 	if err != nil {
-		return nil, err
+		return view{}, err
 	}
-	x, y := place(w, h, size)
-	p = resizeWindow(p, w, h, window{x, y, size, size}, o.Filter)
-	return cut(p, window{0, 0, size, size}, o.Pad), nil
+	shrink := most
+	for shrink > 1 && min(w, h)/shrink/enough < size {
+		shrink /= 2
+	}
+	x, y := place(width, height, size)
+	return newView(w, h, shrink, width, height, window{x, y, size, size}, o.Filter), nil
 }
+
+// enough is how many times larger than the example an image read at a part of its
+// size must still be.
+const enough = 2
 
 // shortSide returns the size whose shorter side is size, the longer one rounded
 // down, as torchvision's Resize computes it.
@@ -100,7 +139,10 @@ func cut(p *picture, part window, pad int) *picture {
 	if pad == 0 && part == (window{0, 0, p.w, p.h}) {
 		return p
 	}
-	out := newPicture(part.w+2*pad, part.h+2*pad, p.c)
+	out := p.like(part.w+2*pad, part.h+2*pad, p.c)
+	if pad > 0 {
+		clear(out.pix)
+	}
 	for row := range part.h {
 		from := p.pix[((part.y+row)*p.w+part.x)*p.c:][:part.w*p.c]
 		copy(out.pix[((pad+row)*out.w+pad)*p.c:], from)
@@ -108,53 +150,10 @@ func cut(p *picture, part window, pad int) *picture {
 	return out
 }
 
-// unit maps a byte to [−1, 1] as v/127.5 − 1, so that 0 is exactly −1 and 255 exactly 1.
-var unit = func() (table [256]float32) {
-	for v := range table {
-		table[v] = float32(float64(v)/127.5 - 1)
-	}
-	return table
-}()
-
 // write puts a canvas into dst as [C, H, W] in [−1, 1], mirrored left to right if flip.
 func (p *picture) write(dst []float32, flip bool) {
-	if p.c == 3 {
-		p.writeRGB(dst, flip)
-		return
-	}
-	for c := range p.c {
-		for y := range p.h {
-			row := dst[(c*p.h+y)*p.w:][:p.w]
-			at, step := y*p.w*p.c+c, p.c
-			if flip {
-				at, step = at+(p.w-1)*p.c, -p.c
-			}
-			for x := range row {
-				row[x] = unit[p.pix[at]]
-				at += step
-			}
-		}
-	}
-}
-
-// writeRGB is write for three channels, a pixel at a time.
-func (p *picture) writeRGB(dst []float32, flip bool) {
-	area := p.w * p.h
 	for y := range p.h {
-		at := y * p.w
-		red, green, blue := dst[at:][:p.w], dst[area+at:][:p.w], dst[2*area+at:][:p.w]
-		row := p.pix[3*at : 3*(at+p.w)]
-		if flip {
-			for x := p.w - 1; x >= 0; x-- {
-				red[x], green[x], blue[x] = unit[row[0]], unit[row[1]], unit[row[2]]
-				row = row[3:]
-			}
-			continue
-		}
-		for x := range red {
-			red[x], green[x], blue[x] = unit[row[0]], unit[row[1]], unit[row[2]]
-			row = row[3:]
-		}
+		pixels.Unit(dst[y*p.w:], p.w*p.h, p.pix[y*p.w*p.c:(y+1)*p.w*p.c], p.c, flip)
 	}
 }
 

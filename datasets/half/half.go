@@ -37,7 +37,8 @@ func Float(h uint16) float32 {
 	return math.Float32frombits(sign | (exponent+127-15)<<23 | fraction<<13)
 }
 
-// Floats reads len(dst) little-endian float16s.
+// Floats reads len(dst) little-endian float16s. They may stand in the second half of dst's
+// own memory.
 func Floats(dst []float32, data []byte) {
 	data = data[:2*len(dst)]
 	n := wide(dst, data)

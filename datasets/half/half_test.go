@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"testing"
+	"unsafe"
 )
 
 // TestHalf: every float16 survives, and numbers become the nearest one, halves to even.
@@ -35,7 +36,8 @@ func TestHalf(t *testing.T) {
 	}
 }
 
-// TestFloats: every number of them, with and without wide registers, is one by one.
+// TestFloats: every number of them, with and without wide registers, is one by
+// one; also where they become numbers in place.
 func TestFloats(t *testing.T) {
 	var data []byte
 	var want []float32
@@ -48,6 +50,14 @@ func TestFloats(t *testing.T) {
 		got := make([]float32, n+1)
 		if Floats(got[:n], data); !slices.Equal(got[:n], want[:n]) || got[n] != 0 {
 			t.Errorf("%d at once are read wrongly", n)
+		}
+		if n == 0 {
+			continue
+		}
+		within := unsafe.Slice((*byte)(unsafe.Pointer(&got[0])), 4*n)[2*n:]
+		copy(within, data)
+		if Floats(got[:n], within); !slices.Equal(got[:n], want[:n]) || got[n] != 0 {
+			t.Errorf("%d at once are read wrongly within their own memory", n)
 		}
 	}
 }

@@ -17,7 +17,7 @@ func BenchmarkDecode(b *testing.B) {
 		name string
 		read func() error
 	}{
-		{"this", func() error { _, err := Decode(data); return err }},
+		{"this", func() error { _, err := decode(data); return err }},
 		{"standard", func() error { _, err := jpeg.Decode(bytes.NewReader(data)); return err }},
 	} {
 		b.Run(row.name, func(b *testing.B) {

@@ -25,8 +25,8 @@ const (
 	fix3072 = 25172
 )
 
-// idct writes the 8×8 pixels of a block of dequantised coefficients into dst.
-func idct(b *block, dst []uint8, stride int) {
+// idctGeneric is idct in plain Go. It overwrites the block.
+func idctGeneric(b *block, dst []uint8, stride int) {
 	for x := range 8 {
 		c := b[x : x+57 : x+57]
 		if c[8]|c[16]|c[24]|c[32]|c[40]|c[48]|c[56] == 0 {

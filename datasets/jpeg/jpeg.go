@@ -12,13 +12,17 @@ import (
 	"errors"
 	"fmt"
 	"image"
+	"sync"
 )
 
 // ErrUnsupported is the error of a file that is well formed as far as it was read, but
 // not for this decoder: other colours, other samplings, arithmetic or lossless coding.
 var ErrUnsupported = errors.New("a JPEG of an unusual kind")
 
-var errShort = errors.New("the JPEG ends early")
+var (
+	errShort   = errors.New("the JPEG ends early")
+	errNothing = errors.New("no image in the JPEG")
+)
 
 // Markers (table B.1).
 const (
@@ -45,7 +49,8 @@ type component struct {
 	high   int
 	stride int // blocks in a row of MCUs, with padding
 	pix    []uint8
-	coefs  []block // progressive: of all blocks, in zigzag's natural order
+	part   image.Rectangle // blocks whose pixels are wanted
+	coefs  []block         // progressive: of all blocks, in zigzag's natural order
 	dc     int32
 	done   bool // baseline: a scan has brought it
 }
@@ -53,60 +58,88 @@ type component struct {
 // block holds the 64 coefficients of 8×8 pixels.
 type block [64]int32
 
+// reader reads markers and segments.
+type reader struct {
+	data []byte
+	at   int // of the next byte
+}
+
 type decoder struct {
-	data          []byte
-	at            int // of the next byte
+	reader
+	part          image.Rectangle // pixels that are wanted
+	alloc         func(n int) []uint8
 	width, height int
 	progressive   bool
 	components    []component
 	hmax, vmax    int
 	mcusX, mcusY  int
-	quant         [4][64]int32 // in natural order
-	huffman       [2][4]huffman
+	quant         [4][128]int32 // in the zigzag's order; 0 beyond 63
+	huffman       *[2][4]huffman
 	restart       int // MCUs between restart markers; 0: none
 	adobe         int // transform of the APP14 segment; −1: none
 	jfif          bool
 	eobRun        int
 
 	bits    uint64 // next bits of the scan, from the highest
-	n       int    // how many
+	n       int    // how many there are; what follows them is not to be used
 	padding int    // of them, zeros behind the end of the scan
+	block   block  // of a baseline scan
 }
 
-// Decode returns the image as an *image.Gray or *image.YCbCr. Errors that wrap
-// ErrUnsupported leave the file to another decoder. The caller bounds the size.
-func Decode(data []byte) (image.Image, error) {
-	d := &decoder{data: data, adobe: -1}
-	if len(data) < 4 || data[0] != 0xff || data[1] != markerSOI {
-		return nil, errors.New("no JPEG")
-	}
-	d.at = 2
+// decoders keep their tables of codes, which are often the next file's.
+var decoders = sync.Pool{New: func() any { return &decoder{huffman: new([2][4]huffman)} }}
+
+// Size returns what the first frame header says, in pixels.
+func Size(data []byte) (width, height int, err error) {
+	r := reader{data: data}
 	for {
-		marker, ok := d.marker()
-		if !ok {
-			return nil, errShort
+		marker, segment, err := r.next()
+		switch {
+		case err != nil:
+			return 0, 0, err
+		case marker == markerEOI:
+			return 0, 0, errNothing
+		case marker < markerSOF0 || marker > 0xcf || marker == markerDHT || marker == 0xc8 || marker == 0xcc:
+			continue // no frame
+		case len(segment) < 6:
+			return 0, 0, errShort
+		}
+		return int(binary.BigEndian.Uint16(segment[3:])), int(binary.BigEndian.Uint16(segment[1:])), nil
+	}
+}
+
+// Decode returns the image as an *image.Gray or *image.YCbCr, of which the pixels of part
+// are to be used, and chroma as far as libjpeg's interpolation of them reaches: what lies
+// outside of them is not made, though read, so that damage is found anywhere. The
+// planes are from alloc, whatever is in there. Errors that wrap ErrUnsupported leave the
+// file to another decoder. The caller bounds the size.
+func Decode(data []byte, part image.Rectangle, alloc func(n int) []uint8) (image.Image, error) {
+	d := decoders.Get().(*decoder)
+	defer func() {
+		tables := d.huffman
+		for i := range tables {
+			for k := range tables[i] {
+				tables[i][k].defined = false
+			}
+		}
+		*d = decoder{huffman: tables}
+		decoders.Put(d)
+	}()
+	d.reader, d.part, d.alloc, d.adobe = reader{data: data}, part, alloc, -1
+	for {
+		marker, segment, err := d.next()
+		if err != nil {
+			return nil, err
 		}
 		if marker == markerEOI {
 			break
 		}
-		if marker == 0x01 || marker >= markerRST0 && marker <= markerSOI {
-			continue // they have no segment
-		}
-		if len(d.data)-d.at < 2 {
-			return nil, errShort
-		}
-		size := int(binary.BigEndian.Uint16(d.data[d.at:]))
-		if size < 2 || size > len(d.data)-d.at {
-			return nil, errShort
-		}
-		segment := d.data[d.at+2 : d.at+size]
-		d.at += size
 		if err := d.segment(marker, segment); err != nil {
 			return nil, err
 		}
 	}
 	if len(d.components) == 0 {
-		return nil, errors.New("no image in the JPEG")
+		return nil, errNothing
 	}
 	if d.progressive {
 		d.reconstruct()
@@ -116,12 +149,40 @@ func Decode(data []byte) (image.Image, error) {
 	return d.image(), nil
 }
 
+// next reads the next marker that has a segment, and that; or the one that ends the image.
+func (r *reader) next() (marker byte, segment []byte, err error) {
+	if r.at == 0 {
+		if len(r.data) < 4 || r.data[0] != 0xff || r.data[1] != markerSOI {
+			return 0, nil, errors.New("no JPEG")
+		}
+		r.at = 2
+	}
+	for {
+		marker, ok := r.marker()
+		switch {
+		case !ok || len(r.data)-r.at < 2 && marker != markerEOI:
+			return 0, nil, errShort
+		case marker == markerEOI:
+			return marker, nil, nil
+		case marker == 0x01 || marker >= markerRST0 && marker <= markerSOI:
+			continue // they have no segment
+		}
+		size := int(binary.BigEndian.Uint16(r.data[r.at:]))
+		if size < 2 || size > len(r.data)-r.at {
+			return 0, nil, errShort
+		}
+		segment = r.data[r.at+2 : r.at+size]
+		r.at += size
+		return marker, segment, nil
+	}
+}
+
 // marker finds the next marker, passing over what stands before it.
-func (d *decoder) marker() (byte, bool) {
-	for ; d.at+1 < len(d.data); d.at++ {
-		if d.data[d.at] == 0xff && d.data[d.at+1] != 0 && d.data[d.at+1] != 0xff {
-			d.at += 2
-			return d.data[d.at-1], true
+func (r *reader) marker() (byte, bool) {
+	for ; r.at+1 < len(r.data); r.at++ {
+		if r.data[r.at] == 0xff && r.data[r.at+1] != 0 && r.data[r.at+1] != 0xff {
+			r.at += 2
+			return r.data[r.at-1], true
 		}
 	}
 	return 0, false
@@ -169,9 +230,9 @@ func (d *decoder) quantTables(s []byte) error {
 		}
 		for k := range 64 {
 			if size == 1 {
-				d.quant[id][natural[k]] = int32(s[k])
+				d.quant[id][k] = int32(s[k])
 			} else {
-				d.quant[id][natural[k]] = int32(binary.BigEndian.Uint16(s[2*k:]))
+				d.quant[id][k] = int32(binary.BigEndian.Uint16(s[2*k:]))
 			}
 		}
 		s = s[64*size:]
@@ -213,13 +274,30 @@ func (d *decoder) frame(s []byte) error {
 		c.wide = (d.width*c.h + 8*d.hmax - 1) / (8 * d.hmax)
 		c.high = (d.height*c.v + 8*d.vmax - 1) / (8 * d.vmax)
 		c.stride = d.mcusX * c.h
-		c.pix = make([]uint8, 64*c.stride*d.mcusY*c.v)
+		c.pix = d.alloc(64 * c.stride * d.mcusY * c.v)
+		c.part = c.blocksOf(d.part, d.hmax, d.vmax)
 		if d.progressive {
 			c.coefs = make([]block, c.stride*d.mcusY*c.v)
 		}
 	}
 	d.components = all
 	return nil
+}
+
+// blocksOf is the blocks that hold a part of the image, and the sample beside it, where
+// the plane has fewer samples than the image.
+func (c *component) blocksOf(part image.Rectangle, hmax, vmax int) image.Rectangle {
+	along := func(from, to, times int) (a, b int) {
+		a, b = from/times, (to+times-1)/times
+		if times > 1 {
+			a, b = a-1, b+1
+		}
+		return max(a, 0) / 8, (b + 7) / 8
+	}
+	var r image.Rectangle
+	r.Min.X, r.Max.X = along(part.Min.X, part.Max.X, hmax/c.h)
+	r.Min.Y, r.Max.Y = along(part.Min.Y, part.Max.Y, vmax/c.v)
+	return r
 }
 
 // ratio is how the planes of Cb and Cr lie under that of Y; −1: in no usual way.
@@ -253,7 +331,7 @@ func (d *decoder) image() image.Image {
 
 // natural is the place, row by row, of the k-th coefficient of the zigzag (figure A.6).
 // It goes on beyond 63, so that a damaged run needs no check before it is used.
-var natural = [64 + 16]uint8{
+var natural = [128]uint8{
 	0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5,
 	12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14, 21, 28,
 	35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51,

@@ -10,36 +10,37 @@ type progress struct {
 }
 
 // reader is the procedure for a block of the scan.
-func (p progress) reader(d *decoder) func(s scanned, at int) error {
+func (p progress) reader(d *decoder) func(s scanned, x, y int) error {
 	switch {
 	case p.from == 0 && p.high == 0:
-		return func(s scanned, at int) error { return d.firstDC(s, at, p.low) }
+		return func(s scanned, x, y int) error { return d.firstDC(s, s.c.block(x, y), p.low) }
 	case p.from == 0:
-		return func(s scanned, at int) error {
+		return func(s scanned, x, y int) error {
 			if d.take(1) != 0 {
-				s.c.coefs[at][0] |= 1 << p.low
+				s.c.block(x, y)[0] |= 1 << p.low
 			}
 			return nil
 		}
 	case p.high == 0:
-		return func(s scanned, at int) error { return d.firstAC(s, &s.c.coefs[at], p) }
+		return func(s scanned, x, y int) error { return d.firstAC(s, s.c.block(x, y), p) }
 	}
-	return func(s scanned, at int) error { return d.refineAC(s, &s.c.coefs[at], p) }
+	return func(s scanned, x, y int) error { return d.refineAC(s, s.c.block(x, y), p) }
 }
 
-func (d *decoder) firstDC(s scanned, at int, low uint) error {
-	if d.n < 32 {
-		d.refill()
-	}
-	size, err := d.symbol(s.dc)
+// block is that of coefficients at column x of row y.
+func (c *component) block(x, y int) *block { return &c.coefs[y*c.stride+x] }
+
+func (d *decoder) firstDC(s scanned, b *block, low uint) error {
+	e, err := d.symbol(s.dc)
 	if err != nil {
 		return err
 	}
-	if size > 15 {
+	if e>>16&15 != 0 {
 		return errors.New("damaged data: a difference of more than 15 bits")
 	}
-	s.c.dc += d.extend(int(size))
-	s.c.coefs[at][0] = s.c.dc << low
+	s.c.dc += e.behind(d.bits)
+	d.skip(int(e & 63))
+	b[0] = s.c.dc << low
 	return nil
 }
 
@@ -50,15 +51,14 @@ func (d *decoder) firstAC(s scanned, b *block, p progress) error {
 		return nil
 	}
 	for k := p.from; k <= p.to; k++ {
-		if d.n < 32 {
-			d.refill()
-		}
-		rs, err := d.symbol(s.ac)
+		e, err := d.symbol(s.ac)
 		if err != nil {
 			return err
 		}
-		run, size := int(rs>>4), int(rs&15)
-		if size == 0 {
+		value := e.behind(d.bits)
+		d.skip(int(e & 63))
+		run := int(e >> 16 & 15)
+		if e>>24 == 0 {
 			if run < 15 {
 				d.eobRun = 1<<run - 1 + int(d.take(run))
 				return nil
@@ -69,7 +69,7 @@ func (d *decoder) firstAC(s scanned, b *block, p progress) error {
 		if k += run; k > 63 {
 			return errors.New("damaged data: a run beyond its block")
 		}
-		b[natural[k]] = d.extend(size) << p.low
+		b[natural[k]] = value << p.low
 	}
 	return nil
 }
@@ -90,15 +90,13 @@ func (d *decoder) refineAC(s scanned, b *block, p progress) error {
 	k := p.from
 	if d.eobRun == 0 {
 		for ; k <= p.to; k++ {
-			if d.n < 32 {
-				d.refill()
-			}
-			rs, err := d.symbol(s.ac)
+			e, err := d.symbol(s.ac)
 			if err != nil {
 				return err
 			}
-			run, value := int(rs>>4), int32(0)
-			switch size := rs & 15; {
+			d.skip(int(e >> 8 & 63)) // the value's bit is not one of the usual kind
+			run, value := int(e>>16&15), int32(0)
+			switch size := e >> 24; {
 			case size == 0 && run < 15:
 				d.eobRun = 1<<run + int(d.take(run))
 			case size == 1:
@@ -137,12 +135,14 @@ func (d *decoder) reconstruct() {
 	for i := range d.components {
 		c := &d.components[i]
 		quant := &d.quant[c.table]
-		for at := range c.coefs {
-			b := &c.coefs[at]
-			for k := range b {
-				b[k] *= quant[k]
+		for y := c.part.Min.Y; y < min(c.part.Max.Y, c.high); y++ {
+			for x := c.part.Min.X; x < min(c.part.Max.X, c.wide); x++ {
+				b := c.block(x, y)
+				for k, q := range quant[:64] {
+					b[natural[k]] *= q
+				}
+				idct(b, c.place(x, y), 8*c.stride)
 			}
-			idct(b, c.place(at), 8*c.stride)
 		}
 	}
 }

@@ -1,23 +1,47 @@
 package jpeg
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 )
 
-// fastBits is how many bits the tables that decode at one look are indexed by.
-const fastBits = 10
+// lookBits is how many bits the tables that decode at one look are indexed by: codes
+// are seldom longer.
+const lookBits = 11
 
 // huffman is a table of codes (annex C).
 type huffman struct {
-	fast    [1 << fastBits]uint16 // symbol, and the code's length × 256; 0: it is longer
-	whole   [1 << fastBits]int32  // value × 2¹⁶ + run × 2⁸ + bits in all, where the value's bits fit too; 0: they do not
+	source  []byte                // the segment's part that it was made from
+	defined bool                  // by this image
+	look    [1 << lookBits]symbol // by the next bits; 0: the code is longer
 	limit   [17]uint32            // first code beyond those of a length, at the top of 16 bits
 	offset  [17]int32             // what added to a code of a length is its symbol's place
 	symbols [256]uint8
 }
 
-var errHuffman = errors.New("damaged Huffman table")
+// symbol is what a code stands for and how long it is: 8 bits each, from the lowest, for
+// the length with that of the value behind it, the length, the run of zeros before the
+// value, and the value's size. 0: no symbol.
+type symbol uint32
+
+func newSymbol(length int, rs uint8) symbol {
+	return symbol(length+int(rs&15)) | symbol(length)<<8 | symbol(rs>>4)<<16 | symbol(rs&15)<<24
+}
+
+// behind reads the value behind the code that bits begin with; the lower half of the
+// numbers of a size stands for negative ones (F.2.2.1).
+func (s symbol) behind(bits uint64) int32 {
+	bits <<= s >> 8 & 31
+	size := s >> 24 & 31
+	below := int32(^(int64(bits) >> 63)) // all ones, where the highest bit is 0
+	return int32(bits>>1>>((63-size)&63)) + below&(-1<<size+1)
+}
+
+var (
+	errHuffman = errors.New("damaged Huffman table")
+	errCode    = errors.New("damaged data: no such Huffman code")
+)
 
 // huffmanTables reads tables of codes (B.2.4.2).
 func (d *decoder) huffmanTables(s []byte) error {
@@ -26,7 +50,6 @@ func (d *decoder) huffmanTables(s []byte) error {
 			return errHuffman
 		}
 		h := &d.huffman[s[0]>>4][s[0]&15]
-		*h = huffman{}
 		n := 0
 		for _, count := range s[1:17] {
 			n += int(count)
@@ -34,58 +57,65 @@ func (d *decoder) huffmanTables(s []byte) error {
 		if n > 256 || len(s) < 17+n {
 			return errHuffman
 		}
-		copy(h.symbols[:], s[17:17+n])
-		code, place := uint32(0), int32(0)
-		for length := 1; length <= 16; length++ {
-			count := uint32(s[length])
-			if code+count > 1<<length {
-				return errHuffman
+		if !bytes.Equal(h.source, s[1:17+n]) { // most files have the tables of annex K
+			if err := h.build(s[1:17], s[17:17+n]); err != nil {
+				return err
 			}
-			h.offset[length] = place - int32(code)
-			for i := range count {
-				if length <= fastBits {
-					first := (code + i) << (fastBits - length)
-					for k := range uint32(1) << (fastBits - length) {
-						h.fast[first+k] = uint16(length)<<8 | uint16(h.symbols[place+int32(i)])
-					}
-				}
-			}
-			code += count
-			place += int32(count)
-			h.limit[length] = code << (16 - length)
-			code <<= 1
+			h.source = append(h.source[:0], s[1:17+n]...)
 		}
-		h.values()
+		h.defined = true
 		s = s[17+n:]
 	}
 	return nil
 }
 
-// values fills whole: a code, the bits behind it and what they mean (F.2.2.1).
-func (h *huffman) values() {
-	for i, e := range h.fast {
-		length, run, size := int(e>>8), int32(e>>4&15), int(e&15)
-		if length == 0 || size == 0 || length+size > fastBits {
-			continue
+// build makes the table of some symbols, of which counts says how many codes of each
+// length from 1 to 16 there are.
+func (h *huffman) build(counts, symbols []byte) error {
+	*h = huffman{source: h.source[:0]}
+	copy(h.symbols[:], symbols)
+	code, place := uint32(0), int32(0)
+	for length := 1; length <= 16; length++ {
+		count := uint32(counts[length-1])
+		if code+count > 1<<length {
+			return errHuffman
 		}
-		v := int32(i) >> (fastBits - length - size) & (1<<size - 1)
-		if v < 1<<(size-1) {
-			v -= 1<<size - 1
+		h.offset[length] = place - int32(code)
+		for i := range count {
+			if length > lookBits {
+				break
+			}
+			first := (code + i) << (lookBits - length)
+			for k := range uint32(1) << (lookBits - length) {
+				h.look[first+k] = newSymbol(length, h.symbols[place+int32(i)])
+			}
 		}
-		h.whole[i] = v<<16 | run<<8 | int32(length+size)
+		code += count
+		place += int32(count)
+		h.limit[length] = code << (16 - length)
+		code <<= 1
 	}
+	return nil
+}
+
+// long is the symbol of a code of more than lookBits, with which bits begin.
+func (h *huffman) long(bits uint64) symbol {
+	top := uint32(bits >> 48)
+	for length := lookBits + 1; length <= 16; length++ {
+		if top < h.limit[length] {
+			return newSymbol(length, h.symbols[uint8(int32(top>>(16-length))+h.offset[length])])
+		}
+	}
+	return 0
 }
 
 // refill makes at least 48 bits ready. Behind the end of the scan there are zeros.
 func (d *decoder) refill() {
 	if d.at+8 <= len(d.data) {
-		word := binary.BigEndian.Uint64(d.data[d.at:])
-		if !hasFF(word) {
-			take := (64 - d.n) >> 3
-			d.bits |= word >> d.n
-			d.n += take * 8
-			d.at += take
-			d.bits &= ^uint64(0) << (64 - d.n) // what was not taken comes again
+		if word := binary.BigEndian.Uint64(d.data[d.at:]); !hasFF(word) { // as in sequential
+			d.bits |= word >> (uint(d.n) & 63)
+			d.at += (63 - d.n) >> 3
+			d.n |= 56
 			return
 		}
 	}
@@ -125,29 +155,18 @@ func (d *decoder) take(n int) int32 {
 	return v
 }
 
-// extend reads a number of n bits: the lower half of them stands for negative ones.
-func (d *decoder) extend(n int) int32 {
-	v := d.take(n)
-	if n > 0 && v < 1<<(n-1) {
-		v -= 1<<n - 1
+// symbol reads a code, and leaves the value behind it.
+func (d *decoder) symbol(h *huffman) (symbol, error) {
+	if d.n < 32 {
+		d.refill()
 	}
-	return v
-}
-
-// symbol reads a code. There are at least 16 bits.
-func (d *decoder) symbol(h *huffman) (uint8, error) {
-	if e := h.fast[d.bits>>(64-fastBits)]; e != 0 {
-		d.skip(int(e >> 8))
-		return uint8(e), nil
-	}
-	top := uint32(d.bits >> 48)
-	for length := fastBits + 1; length <= 16; length++ {
-		if top < h.limit[length] {
-			d.skip(length)
-			return h.symbols[uint8(int32(top>>(16-length))+h.offset[length])], nil
+	e := h.look[d.bits>>(64-lookBits)]
+	if e == 0 {
+		if e = h.long(d.bits); e == 0 {
+			return 0, errCode
 		}
 	}
-	return 0, errors.New("damaged data: no such Huffman code")
+	return e, nil
 }
 
 // scan reads a scan header (B.2.3) and the scan.
@@ -181,6 +200,11 @@ func (d *decoder) scan(s []byte) error {
 		}
 		read = p.reader(d)
 	}
+	for _, t := range in {
+		if needsDC, needsAC := p.from == 0 && p.high == 0, !d.progressive || p.from > 0; needsDC && !t.dc.defined || needsAC && !t.ac.defined {
+			return errors.New("damaged data: no Huffman table")
+		}
+	}
 	return d.blocks(in, read)
 }
 
@@ -192,7 +216,7 @@ type scanned struct {
 
 // blocks reads the blocks of a scan, interleaved where it has several components
 // (A.2).
-func (d *decoder) blocks(in []scanned, read func(s scanned, at int) error) error {
+func (d *decoder) blocks(in []scanned, read func(s scanned, x, y int) error) error {
 	d.begin(in)
 	mcusX, mcusY := d.mcusX, d.mcusY
 	if len(in) == 1 {
@@ -211,14 +235,14 @@ func (d *decoder) blocks(in []scanned, read func(s scanned, at int) error) error
 			left--
 			for _, s := range in {
 				if len(in) == 1 {
-					if err := read(s, my*s.c.stride+mx); err != nil {
+					if err := read(s, mx, my); err != nil {
 						return err
 					}
 					continue
 				}
 				for v := range s.c.v {
 					for h := range s.c.h {
-						if err := read(s, (my*s.c.v+v)*s.c.stride+mx*s.c.h+h); err != nil {
+						if err := read(s, mx*s.c.h+h, my*s.c.v+v); err != nil {
 							return err
 						}
 					}
@@ -245,46 +269,58 @@ func (d *decoder) begin(in []scanned) {
 }
 
 // place is where the pixels of a block lie.
-func (c *component) place(at int) []uint8 {
-	return c.pix[at/c.stride*64*c.stride+at%c.stride*8:]
+func (c *component) place(x, y int) []uint8 {
+	return c.pix[(y*64*c.stride)+x*8:]
 }
 
-// sequential reads a block of a baseline scan and makes its pixels (F.2.2).
-func (d *decoder) sequential(s scanned, at int) error {
-	c, quant := s.c, &d.quant[s.c.table]
-	if d.n < 32 {
-		d.refill()
-	}
-	size, err := d.symbol(s.dc)
+// wanted tells whether the pixels of a block are.
+func (c *component) wanted(x, y int) bool {
+	return c.part.Min.X <= x && x < c.part.Max.X && c.part.Min.Y <= y && y < c.part.Max.Y
+}
+
+// sequential reads a block of a baseline scan and makes its pixels, if they are wanted
+// (F.2.2). It is where the time goes: what it reads bits with, it has in registers.
+func (d *decoder) sequential(s scanned, x, y int) error {
+	first, err := d.symbol(s.dc)
 	if err != nil {
 		return err
 	}
-	if size > 15 {
+	if first>>16&15 != 0 {
 		return errors.New("damaged data: a difference of more than 15 bits")
 	}
-	c.dc += d.extend(int(size))
-	var b block
-	b[0] = c.dc * quant[0]
+	c, b, quant := s.c, &d.block, &d.quant[s.c.table]
+	c.dc += first.behind(d.bits)
+	d.skip(int(first & 63))
+	*b = block{c.dc * quant[0]}
+	bits, n, at, data, look := d.bits, d.n, d.at, d.data, &s.ac.look
 	last := 0
 	for k := 1; k < 64; {
-		if d.n < 32 {
-			d.refill()
+		if n < 32 {
+			word := uint64(1<<64 - 1)
+			if at+8 <= len(data) {
+				word = binary.BigEndian.Uint64(data[at:])
+			}
+			if hasFF(word) {
+				d.bits, d.n, d.at = bits, n, at
+				d.refill()
+				bits, n, at = d.bits, d.n, d.at
+			} else { // whole bytes count; the bits of another come again
+				bits |= word >> (uint(n) & 63)
+				at += (63 - n) >> 3
+				n |= 56
+			}
 		}
-		if e := s.ac.whole[d.bits>>(64-fastBits)]; e != 0 {
-			d.skip(int(e & 0xff))
-			k += int(e >> 8 & 15)
-			at := natural[k]
-			b[at&63] = (e >> 16) * quant[at&63]
-			last = k
-			k++
-			continue
+		e := look[bits>>(64-lookBits)]
+		if e == 0 {
+			if e = s.ac.long(bits); e == 0 {
+				return errCode
+			}
 		}
-		rs, err := d.symbol(s.ac)
-		if err != nil {
-			return err
-		}
-		run, size := int(rs>>4), int(rs&15)
-		if size == 0 {
+		value := e.behind(bits)
+		bits <<= e & 63
+		n -= int(e & 63)
+		run := int(e >> 16 & 15)
+		if e>>24 == 0 { // no value
 			if run < 15 {
 				break
 			}
@@ -293,17 +329,18 @@ func (d *decoder) sequential(s scanned, at int) error {
 		}
 		k += run
 		last = k
-		at := natural[k]
-		b[at&63] = d.extend(size) * quant[at&63]
+		b[natural[k&127]&63] = value * quant[k&127]
 		k++
 	}
-	if last > 63 {
+	d.bits, d.n, d.at = bits, n, at
+	switch {
+	case last > 63:
 		return errors.New("damaged data: a run beyond its block")
-	}
-	if last == 0 {
-		flat(b[0], c.place(at), 8*c.stride)
-	} else {
-		idct(&b, c.place(at), 8*c.stride)
+	case !c.wanted(x, y):
+	case last == 0:
+		flat(b[0], c.place(x, y), 8*c.stride)
+	default:
+		idct(b, c.place(x, y), 8*c.stride)
 	}
 	return nil
 }

@@ -1,87 +1,190 @@
 #include "textflag.h"
 
-// The bytes of two RGB pixels, each at the start of a group of four.
-DATA spread<>+0(SB)/8, $0x8005040380020100
-DATA spread<>+8(SB)/8, $0x8080808080808080
-GLOBL spread<>(SB), RODATA|NOPTR, $16
+// Of four RGB pixels, as words, the first two's and the last two's r r g g b b 0 0.
+DATA firsts<>+0(SB)/8, $0x8004800180038000
+DATA firsts<>+8(SB)/8, $0x8080808080058002
+GLOBL firsts<>(SB), RODATA|NOPTR, $16
+DATA lasts<>+0(SB)/8, $0x800A800780098006
+DATA lasts<>+8(SB)/8, $0x80808080800B8008
+GLOBL lasts<>(SB), RODATA|NOPTR, $16
 
-// half, four times.
+// half, twice.
 DATA halves<>+0(SB)/8, $0x0020000000200000
-DATA halves<>+8(SB)/8, $0x0020000000200000
-GLOBL halves<>(SB), RODATA|NOPTR, $16
+GLOBL halves<>(SB), RODATA|NOPTR, $8
 
-// func rowRGB(dst, src *uint8, offsets, weights *int32, n, pairs int)
-TEXT ·rowRGB(SB), NOSPLIT, $0-48
-	MOVQ dst+0(FP), DI
-	MOVQ src+8(FP), SI
-	MOVQ offsets+16(FP), R8
-	MOVQ weights+24(FP), R9
-	MOVQ n+32(FP), CX
-	MOVQ pairs+40(FP), DX
-	VMOVDQU spread<>(SB), X5
-	VMOVDQU halves<>(SB), X6
+// func rowsRGB(dst0, dst1, src0, src1 *uint8, first, weights *int32, n, quads int)
+TEXT ·rowsRGB(SB), NOSPLIT, $0-64
+	MOVQ dst0+0(FP), DI
+	MOVQ dst1+8(FP), R11
+	MOVQ src0+16(FP), SI
+	MOVQ src1+24(FP), R10
+	MOVQ first+32(FP), R8
+	MOVQ weights+40(FP), R9
+	MOVQ n+48(FP), CX
+	MOVQ quads+56(FP), DX
+	VBROADCASTI128 firsts<>(SB), Y13
+	VBROADCASTI128 lasts<>(SB), Y14
+	VPBROADCASTD halves<>(SB), Y15
 
 pixel:
 	MOVLQSX (R8), AX
 	ADDQ $4, R8
-	ADDQ SI, AX
+	LEAQ (AX)(AX*2), AX
 	MOVQ DX, BX
-	VPXOR Y0, Y0, Y0
+	VPXOR Y0, Y0, Y0            // upper
+	VMOVDQU Y15, Y1             // lower
 
-pair:
-	VMOVQ (AX), X1
-	VPSHUFB X5, X1, X1
-	VPMOVZXBD X1, Y1            // r g b 0 r g b 0
-	VPMULLD (R9), Y1, Y1
-	VPADDD Y1, Y0, Y0
-	ADDQ $6, AX
-	ADDQ $32, R9
+quad:
+	VMOVDQU (SI)(AX*1), X2
+	VINSERTI128 $1, (R10)(AX*1), Y2, Y2
+	VPSHUFB Y13, Y2, Y3
+	VPSHUFB Y14, Y2, Y4
+	VPBROADCASTD (R9), Y5
+	VPBROADCASTD 4(R9), Y6
+	VPBROADCASTD 8(R9), Y7
+	VPBROADCASTD 12(R9), Y8
+	VPMADDWD Y5, Y3, Y5
+	VPMADDWD Y6, Y4, Y6
+	VPMADDWD Y7, Y3, Y7
+	VPMADDWD Y8, Y4, Y8
+	VPADDD Y5, Y0, Y0
+	VPADDD Y7, Y1, Y1
+	VPADDD Y6, Y0, Y0
+	VPADDD Y8, Y1, Y1
+	ADDQ $12, AX
+	ADDQ $16, R9
 	DECQ BX
-	JNZ pair
-	VEXTRACTI128 $1, Y0, X1
-	VPADDD X1, X0, X0
-	VPADDD X6, X0, X0
-	VPSRAD $22, X0, X0
-	VPACKUSDW X0, X0, X0        // 0 … 65535
-	VPACKUSWB X0, X0, X0        // 0 … 255: words above 32767 cannot be, since sums are below 1024
+	JNZ quad
+	VPSLLD $11, Y0, Y0
+	VPADDD Y1, Y0, Y0
+	VPSRAD $22, Y0, Y0
+	VPACKUSDW Y0, Y0, Y0        // 0 … 65535
+	VPACKUSWB Y0, Y0, Y0        // 0 … 255: words above 32767 cannot be, since sums are below 1024
 	VMOVD X0, (DI)
+	VEXTRACTI128 $1, Y0, X1
+	VMOVD X1, (R11)
 	ADDQ $3, DI
+	ADDQ $3, R11
 	DECQ CX
 	JNZ pixel
 	VZEROUPPER
 	RET
 
-// func columns(dst, src *uint8, stride, n int, weights *int32, taps int)
+// func columns(dst, src *uint8, stride, n int, weights *int32, quads int)
 TEXT ·columns(SB), NOSPLIT, $0-48
 	MOVQ dst+0(FP), DI
 	MOVQ src+8(FP), SI
 	MOVQ stride+16(FP), R10
 	MOVQ n+24(FP), CX
 	MOVQ weights+32(FP), R9
-	MOVQ taps+40(FP), DX
-	VPBROADCASTD halves<>(SB), Y6
+	MOVQ quads+40(FP), DX
+	VPBROADCASTD halves<>(SB), Y15
+
+sixteen:
+	MOVQ SI, AX
+	MOVQ R9, R8
+	MOVQ DX, BX
+	VPXOR Y0, Y0, Y0            // upper, of bytes 0 … 3 and 8 … 11
+	VPXOR Y1, Y1, Y1            // of 4 … 7 and 12 … 15
+	VMOVDQU Y15, Y2             // lower
+	VMOVDQU Y15, Y3
+
+four:
+	VPMOVZXBW (AX), Y4
+	VPMOVZXBW (AX)(R10*1), Y5
+	LEAQ (AX)(R10*2), AX
+	VPUNPCKLWD Y5, Y4, Y6
+	VPUNPCKHWD Y5, Y4, Y7
+	VPMOVZXBW (AX), Y4
+	VPMOVZXBW (AX)(R10*1), Y5
+	LEAQ (AX)(R10*2), AX
+	VPUNPCKLWD Y5, Y4, Y8
+	VPUNPCKHWD Y5, Y4, Y9
+	VPBROADCASTD (R8), Y10
+	VPMADDWD Y10, Y6, Y11
+	VPMADDWD Y10, Y7, Y12
+	VPADDD Y11, Y0, Y0
+	VPADDD Y12, Y1, Y1
+	VPBROADCASTD 4(R8), Y10
+	VPMADDWD Y10, Y8, Y11
+	VPMADDWD Y10, Y9, Y12
+	VPADDD Y11, Y0, Y0
+	VPADDD Y12, Y1, Y1
+	VPBROADCASTD 8(R8), Y10
+	VPMADDWD Y10, Y6, Y11
+	VPMADDWD Y10, Y7, Y12
+	VPADDD Y11, Y2, Y2
+	VPADDD Y12, Y3, Y3
+	VPBROADCASTD 12(R8), Y10
+	VPMADDWD Y10, Y8, Y11
+	VPMADDWD Y10, Y9, Y12
+	VPADDD Y11, Y2, Y2
+	VPADDD Y12, Y3, Y3
+	ADDQ $16, R8
+	DECQ BX
+	JNZ four
+	VPSLLD $11, Y0, Y0
+	VPSLLD $11, Y1, Y1
+	VPADDD Y2, Y0, Y0
+	VPADDD Y3, Y1, Y1
+	VPSRAD $22, Y0, Y0
+	VPSRAD $22, Y1, Y1
+	VPACKUSDW Y1, Y0, Y0        // bytes 0 … 7 | 8 … 15
+	VEXTRACTI128 $1, Y0, X1
+	VPACKUSWB X1, X0, X0
+	VMOVDQU X0, (DI)
+	ADDQ $16, SI
+	ADDQ $16, DI
+	SUBQ $16, CX
+	JNZ sixteen
+	VZEROUPPER
+	RET
+
+// 255, its inverse.
+DATA scale<>+0(SB)/4, $0x437F0000
+DATA scale<>+4(SB)/4, $0x3B808081
+DATA scale<>+8(SB)/4, $255
+GLOBL scale<>(SB), RODATA|NOPTR, $12
+
+// func unitRGB(dst *float32, plane int, src *uint8, n, step, low, high int, masks *[48]uint8)
+TEXT ·unitRGB(SB), NOSPLIT, $0-64
+	MOVQ dst+0(FP), DI
+	MOVQ plane+8(FP), R8
+	MOVQ src+16(FP), SI
+	MOVQ n+24(FP), CX
+	MOVQ step+32(FP), DX
+	MOVQ low+40(FP), R9
+	MOVQ high+48(FP), R10
+	MOVQ masks+56(FP), AX
+	LEAQ (DI)(R8*4), R11
+	LEAQ (DI)(R8*8), R12
+	VBROADCASTI128 (AX), Y10
+	VBROADCASTI128 16(AX), Y11
+	VBROADCASTI128 32(AX), Y12
+	VBROADCASTSS scale<>+0(SB), Y13
+	VBROADCASTSS scale<>+4(SB), Y14
+	VPBROADCASTD scale<>+8(SB), Y15
+
+// One colour: (2v − 255)/255, whose numerator is exact; the quotient is rounded once,
+// by P. Markstein's step after the product with the inverse.
+#define COLOUR(mask, to) \
+	VPSHUFB mask, Y0, Y1 \
+	VPADDD Y1, Y1, Y1 \
+	VPSUBD Y15, Y1, Y1 \
+	VCVTDQ2PS Y1, Y1 \
+	VMULPS Y14, Y1, Y2 \
+	VFNMADD231PS Y13, Y2, Y1 \
+	VFMADD231PS Y14, Y1, Y2 \
+	VMOVUPS Y2, (to) \
+	ADDQ $32, to
 
 eight:
-	VMOVDQU Y6, Y0
-	MOVQ SI, AX
-	XORQ BX, BX
-
-tap:
-	VPMOVZXBD (AX), Y1
-	VPBROADCASTD (R9)(BX*4), Y2
-	VPMULLD Y2, Y1, Y1
-	VPADDD Y1, Y0, Y0
-	ADDQ R10, AX
-	INCQ BX
-	CMPQ BX, DX
-	JLT tap
-	VPSRAD $22, Y0, Y0
-	VEXTRACTI128 $1, Y0, X1
-	VPACKUSDW X1, X0, X0
-	VPACKUSWB X0, X0, X0
-	VMOVQ X0, (DI)
-	ADDQ $8, SI
-	ADDQ $8, DI
+	VMOVDQU (SI)(R9*1), X0
+	VINSERTI128 $1, (SI)(R10*1), Y0, Y0
+	COLOUR(Y10, DI)
+	COLOUR(Y11, R11)
+	COLOUR(Y12, R12)
+	ADDQ DX, SI
 	SUBQ $8, CX
 	JNZ eight
 	VZEROUPPER
@@ -150,5 +253,56 @@ pixels:
 	ADDQ $24, DI
 	SUBQ $8, CX
 	JNZ pixels
+	VZEROUPPER
+	RET
+
+// func blend(sums *uint16, near, far *uint8, n int)
+TEXT ·blend(SB), NOSPLIT, $0-32
+	MOVQ sums+0(FP), DI
+	MOVQ near+8(FP), SI
+	MOVQ far+16(FP), R8
+	MOVQ n+24(FP), CX
+
+blend16:
+	VPMOVZXBW (SI), Y0
+	VPMOVZXBW (R8), Y1
+	VPADDW Y0, Y1, Y1
+	VPADDW Y0, Y0, Y0
+	VPADDW Y0, Y1, Y1
+	VMOVDQU Y1, (DI)
+	ADDQ $16, SI
+	ADDQ $16, R8
+	ADDQ $32, DI
+	SUBQ $16, CX
+	JNZ blend16
+	VZEROUPPER
+	RET
+
+// func widen(out *uint8, sums *uint16, n int, roundLeft, roundRight uint16, shift uint)
+TEXT ·widen(SB), NOSPLIT, $0-40
+	MOVQ out+0(FP), DI
+	MOVQ sums+8(FP), SI
+	MOVQ n+16(FP), CX
+	VPBROADCASTW roundLeft+24(FP), Y14
+	VPBROADCASTW roundRight+26(FP), Y15
+	VMOVQ shift+32(FP), X13
+
+widen16:
+	VMOVDQU 2(SI), Y0
+	VPADDW Y0, Y0, Y1
+	VPADDW Y0, Y1, Y0           // 3·nearer
+	VPADDW (SI), Y0, Y1
+	VPADDW 4(SI), Y0, Y2
+	VPADDW Y14, Y1, Y1
+	VPADDW Y15, Y2, Y2
+	VPSRLW X13, Y1, Y1          // bytes in words: those to the left
+	VPSRLW X13, Y2, Y2          // and to the right
+	VPSLLW $8, Y2, Y2
+	VPOR Y2, Y1, Y1
+	VMOVDQU Y1, (DI)
+	ADDQ $32, SI
+	ADDQ $32, DI
+	SUBQ $16, CX
+	JNZ widen16
 	VZEROUPPER
 	RET

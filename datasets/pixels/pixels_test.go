@@ -21,18 +21,26 @@ func TestFastIsGeneric(t *testing.T) {
 				}
 			}
 			name := fmt.Sprintf("%s, %d×%d to %d", filter, w, h, out)
-			all := NewTaps(filter, w, float64(w), out)
-			got, want := make([]uint8, out*h*3), make([]uint8, out*h*3)
-			Rows(got, src, w, 3, all)
-			rowsGeneric(want, src, w*3, 3, all)
+			from := random.Intn(out)
+			to := from + 1 + random.Intn(out-from)
+			all := NewTaps(filter, w, float64(w), out, from, to)
+			if random.Intn(2) == 0 {
+				src = append(src, make([]uint8, Slack)...)[:len(src)]
+			}
+			made := 3 * (to - from)
+			got, want := make([]uint8, made*h), make([]uint8, made*h)
+			Rows(got, src, w*3, 3, h, all)
+			for y := range h {
+				rowGeneric(want[y*made:(y+1)*made], src[y*w*3:], 3, all)
+			}
 			if !bytes.Equal(got, want) {
 				t.Fatalf("rows of %s differ", name)
 			}
-			all = NewTaps(filter, h, float64(h), out)
-			got, want = make([]uint8, out*w*3), make([]uint8, out*w*3)
+			all = NewTaps(filter, h, float64(h), out, from, to)
+			got, want = make([]uint8, (to-from)*w*3), make([]uint8, (to-from)*w*3)
 			Columns(got, src, w*3, all)
-			for y, taps := range all {
-				columnsGeneric(want[y*w*3:(y+1)*w*3], src[taps.First*w*3:], w*3, taps.Weights)
+			for y, first := range all.First {
+				columnsGeneric(want[y*w*3:(y+1)*w*3], src[int(first)*w*3:], w*3, all.Weights[y*all.Count:(y+1)*all.Count])
 			}
 			if !bytes.Equal(got, want) {
 				t.Fatalf("columns of %s differ", name)
@@ -72,7 +80,7 @@ func TestWeightsSumToOne(t *testing.T) {
 		for _, level := range []uint8{0, 1, 128, 254, 255} {
 			src := bytes.Repeat([]uint8{level}, 50*7*3)
 			dst := make([]uint8, 13*7*3)
-			Rows(dst, src, 50, 3, NewTaps(filter, 50, 50, 13))
+			Rows(dst, src, 50*3, 3, 7, NewTaps(filter, 50, 50, 13, 0, 13))
 			for _, v := range dst {
 				if v != level {
 					t.Fatalf("%s: level %d becomes %d", filter, level, v)
@@ -82,12 +90,69 @@ func TestWeightsSumToOne(t *testing.T) {
 	}
 }
 
-// BenchmarkRowsRGB shrinks an ImageNet photograph's rows.
-func BenchmarkRowsRGB(b *testing.B) {
-	src, dst := make([]uint8, 500*375*3), make([]uint8, 256*375*3)
-	all := NewTaps(Bilinear, 500, 500, 341)[42 : 42+256]
-	b.SetBytes(int64(len(src)))
+// TestUnit: every byte is v/127.5 − 1, rounded once, in every colour and place, for all
+// lengths, with bytes behind the row or without, mirrored or not.
+func TestUnit(t *testing.T) {
+	for _, channels := range []int{1, 3} {
+		for _, n := range []int{0, 1, 7, 8, 9, 16, 31, 256, 300} {
+			for _, slack := range []int{0, Slack} {
+				for _, flip := range []bool{false, true} {
+					row := make([]uint8, n*channels, n*channels+slack)
+					for i := range row {
+						row[i] = uint8(i/channels + i%channels*85)
+					}
+					plane := n + 3
+					dst := make([]float32, channels*plane)
+					Unit(dst, plane, row, channels, flip)
+					for c := range channels {
+						for x := range plane {
+							want := float32(0)
+							if from := x; x < n {
+								if flip {
+									from = n - 1 - x
+								}
+								want = float32(float64(row[from*channels+c])/127.5 - 1)
+							}
+							if got := dst[c*plane+x]; got != want {
+								t.Fatalf("%d channels, %d pixels, flip %v: %d of channel %d is %v, want %v", channels, n, flip, x, c, got, want)
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// The benchmarks make an example of 256² of an ImageNet photograph.
+
+func BenchmarkRows(b *testing.B) {
+	src, dst := make([]uint8, 500*375*3, 500*375*3+Slack), make([]uint8, 256*375*3)
+	all := NewTaps(Bilinear, 500, 500, 341, 42, 42+256)
 	for b.Loop() {
-		Rows(dst, src, 500, 3, all)
+		Rows(dst, src, 500*3, 3, 375, all)
+	}
+}
+
+func BenchmarkColumns(b *testing.B) {
+	src, dst := make([]uint8, 256*375*3), make([]uint8, 256*256*3)
+	all := NewTaps(Bilinear, 375, 375, 256, 0, 256)
+	for b.Loop() {
+		Columns(dst, src, 256*3, all)
+	}
+}
+
+func BenchmarkUnit(b *testing.B) {
+	src, dst := make([]uint8, 256*256*3), make([]float32, 256*256*3)
+	for b.Loop() {
+		for y := range 256 {
+			Unit(dst[y*256:], 256*256, src[y*256*3:(y+1)*256*3], 3, false)
+		}
+	}
+}
+
+func BenchmarkTaps(b *testing.B) {
+	for b.Loop() {
+		NewTaps(Bilinear, 500, 500, 341, 42, 42+256)
 	}
 }

@@ -102,22 +102,14 @@ With -json: one object, the peer's part with "ratio", our median divided by the 
 				if err != nil {
 					return err
 				}
-				if asJSON {
-					return printJSON(stdout, report)
-				}
-				_, err = io.WriteString(stdout, report.String())
-				return err
+				return printReport(stdout, asJSON, report)
 			}
 			b.options.Sources = args
 			report, err := b.run(ctx, stderr)
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				return printJSON(stdout, report)
-			}
-			_, err = io.WriteString(stdout, report.String())
-			return err
+			return printReport(stdout, asJSON, report)
 		},
 	}
 }
@@ -185,9 +177,11 @@ func (b dataBench) turn(ctx context.Context, d *datasets.Dataset, from int64) (t
 	loader := d.Loader(from, b.batch)
 	defer loader.Close()
 	for range b.batches {
-		if _, err := loader.Next(ctx); err != nil {
+		batch, err := loader.Next(ctx)
+		if err != nil {
 			return 0, stoppedOr(ctx, err)
 		}
+		loader.Reuse(batch)
 	}
 	return time.Since(start), nil
 }

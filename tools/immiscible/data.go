@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -34,11 +35,11 @@ shards' base names alone, wherever they lie. With -json each line is {"position"
 			columnFlags(flags, &o)
 			jsonFlag(flags, &asJSON)
 		},
-		Run: func(ctx context.Context, args []string, stdout, _ io.Writer) error {
+		Run: func(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			if epoch < 0 || from < 0 || n < 0 {
 				return usagef("-epoch %d, -from %d, -n %d: want 0 or more", epoch, from, n)
 			}
-			d, err := openData(ctx, o, args)
+			d, err := openData(ctx, o, args, stderr)
 			if err != nil {
 				return err
 			}
@@ -82,17 +83,18 @@ An index that is not that of its shard is not used, and data verify reports it.`
 			jsonFlag(flags, &asJSON)
 		},
 		Run: func(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-			d, err := openData(ctx, o, args)
+			d, err := openData(ctx, o, args, stderr)
 			if err != nil {
 				return err
 			}
 			defer d.Close()
-			for _, line := range d.Warnings() {
-				fmt.Fprintln(stderr, line)
-			}
 			if write {
-				if _, err := d.WriteIndexes(ctx); err != nil {
+				paths, err := d.WriteIndexes(ctx)
+				if err != nil {
 					return err
+				}
+				if len(paths) == 0 {
+					return errors.New("no index was written: none of the sources is a tar on a disk; other formats hold their own, and remote ones are kept in the cache")
 				}
 			}
 			for _, row := range d.Shards() {
@@ -174,12 +176,13 @@ func dataDump() Command {
 	var out string
 	return Command{
 		Name:  "data dump",
-		Usage: "SRC… -out DIR [-from K] [-n N] [-seed S] [-resolution R] [-channels C] [-pad P]\n  [-crop C] [-crop_size P] [-filter F] [-image_key K] [-label_key K] [-cache_dir DIR]\n  [-captions none|stored|class] [-caption_key K] [-caption_template T] [-class_names F]",
+		Usage: "SRC… -out DIR [-from K] [-n N] [-seed S] [-window W] [-resolution R] [-channels C] [-pad P]\n  [-crop C] [-crop_size P] [-filter F] [-exif_transpose] [-image_key K] [-label_key K] [-cache_dir DIR]\n  [-captions none|stored|class] [-caption_key K] [-caption_template T] [-class_names F]",
 		Short: "the examples of some positions as PNG files",
 		Long: `Writes the examples at positions K … K+N as the model sees them, before flip and normalisation, and
 prints {"position", "key", "file"} for each, and "text" where it has a caption.`,
 		Flags: func(flags *flag.FlagSet) {
 			flags.Uint64Var(&o.Seed, "seed", 0, "seed `S` of the run")
+			flags.IntVar(&o.Window, "window", 0, "shuffle `W` records at a time, as data.window does; 0: the whole epoch")
 			flags.Int64Var(&from, "from", 0, "first position `K`")
 			flags.IntVar(&n, "n", 10, "how many")
 			flags.StringVar(&out, "out", "", "folder `DIR` for the files")
@@ -189,17 +192,18 @@ prints {"position", "key", "file"} for each, and "text" where it has a caption.`
 			flags.StringVar(&o.Crop, "crop", "", "center or random")
 			flags.IntVar(&o.CropSize, "crop_size", 0, "cut `P`×P of the image's own pixels, then resize; 0: the short side")
 			flags.StringVar(&o.Filter, "filter", "", "bilinear, bicubic or lanczos")
+			flags.BoolVar(&o.ExifTranspose, "exif_transpose", false, "turn images upright by their EXIF orientation")
 			columnFlags(flags, &o)
 			captionFlags(flags, &o)
 		},
-		Run: func(ctx context.Context, args []string, stdout, _ io.Writer) error {
+		Run: func(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			if out == "" {
 				return usagef("no -out, want a folder for the files")
 			}
 			if from < 0 || n < 0 {
 				return usagef("-from %d, -n %d: want 0 or more", from, n)
 			}
-			d, err := openData(ctx, o, args)
+			d, err := openData(ctx, o, args, stderr)
 			if err != nil {
 				return err
 			}
@@ -270,10 +274,18 @@ func captionFlags(flags *flag.FlagSet, o *datasets.Options) {
 	flags.StringVar(&o.ClassNames, "class_names", "", "file `F` of class names, a class a line")
 }
 
-func openData(ctx context.Context, o datasets.Options, sources []string) (*datasets.Dataset, error) {
+// openData opens the sources, and says on stderr what is odd about them.
+func openData(ctx context.Context, o datasets.Options, sources []string, stderr io.Writer) (*datasets.Dataset, error) {
 	if len(sources) == 0 {
 		return nil, usagef("no source, want tar files, folders, URLs or fashion-mnist")
 	}
 	o.Sources = sources
-	return datasets.Open(ctx, o)
+	d, err := datasets.Open(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	for _, line := range d.Warnings() {
+		fmt.Fprintln(stderr, line)
+	}
+	return d, nil
 }

@@ -103,6 +103,9 @@ func TestDataIndexWrite(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	if status, _, stderr := call(t.Context(), "data", "index", "-write", "fashion-mnist"); status != 1 || !strings.Contains(stderr, "no index was written") {
+		t.Errorf("status %d, %s", status, stderr)
+	}
 	if again, _ := mustCall(t, "data", "index", source); again != plain || strings.Count(again, "\t3\t") != 2 {
 		t.Errorf("data index says %s, and said %s", again, plain)
 	}

@@ -1,0 +1,144 @@
+#include "textflag.h"
+
+// Bytes of a 4×4 matrix, its rows and columns exchanged.
+DATA turn<>+0(SB)/8, $0x0D0905010C080400
+DATA turn<>+8(SB)/8, $0x0F0B07030E0A0602
+GLOBL turn<>(SB), RODATA|NOPTR, $16
+
+// One pass of idct.go over Y0 … Y7, eight transforms at once; AX points to constants,
+// and ROUND is the place there of what is added.
+#define PASS(ROUND, SHIFT) \
+	VPADDD Y6, Y2, Y8 /* even: x0 x2 x4 x6 are in Y0 Y2 Y4 Y6 */ \
+	VPMULLD (AX), Y8, Y8 \
+	VPMULLD 32(AX), Y6, Y6 \
+	VPMULLD 64(AX), Y2, Y2 \
+	VPSUBD Y6, Y8, Y6 /* t2 */ \
+	VPADDD Y8, Y2, Y2 /* t3 */ \
+	VPADDD Y4, Y0, Y8 \
+	VPSUBD Y4, Y0, Y9 \
+	VPSLLD $13, Y8, Y8 \
+	VPSLLD $13, Y9, Y9 \
+	VPADDD ROUND(AX), Y8, Y8 /* t0 */ \
+	VPADDD ROUND(AX), Y9, Y9 /* t1 */ \
+	VPADDD Y2, Y8, Y0 /* e0 */ \
+	VPSUBD Y2, Y8, Y8 /* e3 */ \
+	VPADDD Y6, Y9, Y2 /* e1 */ \
+	VPSUBD Y6, Y9, Y9 /* e2 */ \
+	VPADDD Y1, Y7, Y10 /* odd: x1 x3 x5 x7 are in Y1 Y3 Y5 Y7 */ \
+	VPADDD Y3, Y5, Y11 \
+	VPADDD Y3, Y7, Y12 \
+	VPADDD Y1, Y5, Y13 \
+	VPADDD Y12, Y13, Y14 \
+	VPMULLD 96(AX), Y14, Y14 /* z5 */ \
+	VPMULLD 128(AX), Y10, Y10 /* −z1 */ \
+	VPMULLD 160(AX), Y11, Y11 /* −z2 */ \
+	VPMULLD 192(AX), Y12, Y12 \
+	VPMULLD 224(AX), Y13, Y13 \
+	VPSUBD Y12, Y14, Y12 /* z3 */ \
+	VPSUBD Y13, Y14, Y13 /* z4 */ \
+	VPMULLD 256(AX), Y7, Y7 \
+	VPMULLD 288(AX), Y5, Y5 \
+	VPMULLD 320(AX), Y3, Y3 \
+	VPMULLD 352(AX), Y1, Y1 \
+	VPSUBD Y10, Y7, Y7 \
+	VPADDD Y12, Y7, Y7 /* o0 */ \
+	VPSUBD Y11, Y5, Y5 \
+	VPADDD Y13, Y5, Y5 /* o1 */ \
+	VPSUBD Y11, Y3, Y3 \
+	VPADDD Y12, Y3, Y3 /* o2 */ \
+	VPSUBD Y10, Y1, Y1 \
+	VPADDD Y13, Y1, Y1 /* o3 */ \
+	VPSUBD Y1, Y0, Y15 \
+	VPADDD Y1, Y0, Y0 \
+	VPSUBD Y3, Y2, Y6 \
+	VPADDD Y3, Y2, Y1 \
+	VPADDD Y5, Y9, Y2 \
+	VPSUBD Y5, Y9, Y5 \
+	VPADDD Y7, Y8, Y3 \
+	VPSUBD Y7, Y8, Y4 \
+	VPSRAD $SHIFT, Y0, Y0 \
+	VPSRAD $SHIFT, Y1, Y1 \
+	VPSRAD $SHIFT, Y2, Y2 \
+	VPSRAD $SHIFT, Y3, Y3 \
+	VPSRAD $SHIFT, Y4, Y4 \
+	VPSRAD $SHIFT, Y5, Y5 \
+	VPSRAD $SHIFT, Y6, Y6 \
+	VPSRAD $SHIFT, Y15, Y7
+
+// func idct8(b *block, dst *uint8, stride int, constants *[14][8]int32)
+TEXT ·idct8(SB), NOSPLIT, $0-32
+	MOVQ b+0(FP), SI
+	MOVQ dst+8(FP), DI
+	MOVQ stride+16(FP), R8
+	MOVQ constants+24(FP), AX
+	VMOVDQU (SI), Y0
+	VMOVDQU 32(SI), Y1
+	VMOVDQU 64(SI), Y2
+	VMOVDQU 96(SI), Y3
+	VMOVDQU 128(SI), Y4
+	VMOVDQU 160(SI), Y5
+	VMOVDQU 192(SI), Y6
+	VMOVDQU 224(SI), Y7
+	PASS(384, 11)
+
+	// Rows become columns.
+	VPUNPCKLDQ Y1, Y0, Y8
+	VPUNPCKHDQ Y1, Y0, Y9
+	VPUNPCKLDQ Y3, Y2, Y10
+	VPUNPCKHDQ Y3, Y2, Y11
+	VPUNPCKLDQ Y5, Y4, Y12
+	VPUNPCKHDQ Y5, Y4, Y13
+	VPUNPCKLDQ Y7, Y6, Y14
+	VPUNPCKHDQ Y7, Y6, Y15
+	VPUNPCKLQDQ Y10, Y8, Y0
+	VPUNPCKHQDQ Y10, Y8, Y1
+	VPUNPCKLQDQ Y11, Y9, Y2
+	VPUNPCKHQDQ Y11, Y9, Y3
+	VPUNPCKLQDQ Y14, Y12, Y4
+	VPUNPCKHQDQ Y14, Y12, Y5
+	VPUNPCKLQDQ Y15, Y13, Y6
+	VPUNPCKHQDQ Y15, Y13, Y7
+	VPERM2I128 $0x20, Y4, Y0, Y8
+	VPERM2I128 $0x31, Y4, Y0, Y12
+	VPERM2I128 $0x20, Y5, Y1, Y9
+	VPERM2I128 $0x31, Y5, Y1, Y13
+	VPERM2I128 $0x20, Y6, Y2, Y10
+	VPERM2I128 $0x31, Y6, Y2, Y14
+	VPERM2I128 $0x20, Y7, Y3, Y11
+	VPERM2I128 $0x31, Y7, Y3, Y7
+	VMOVDQA Y8, Y0
+	VMOVDQA Y9, Y1
+	VMOVDQA Y10, Y2
+	VMOVDQA Y11, Y3
+	VMOVDQA Y12, Y4
+	VMOVDQA Y13, Y5
+	VMOVDQA Y14, Y6
+	PASS(416, 18)
+
+	// To bytes, which are clipped, and columns become rows again.
+	VBROADCASTI128 turn<>(SB), Y8
+	VPACKSSDW Y1, Y0, Y0
+	VPACKSSDW Y3, Y2, Y2
+	VPACKSSDW Y5, Y4, Y4
+	VPACKSSDW Y7, Y6, Y6
+	VPACKUSWB Y2, Y0, Y0        // columns 0 … 3 of rows 0 … 3, and of 4 … 7
+	VPACKUSWB Y6, Y4, Y4        // columns 4 … 7
+	VPSHUFB Y8, Y0, Y0
+	VPSHUFB Y8, Y4, Y4
+	VPUNPCKLDQ Y4, Y0, Y1       // rows 0 1 | 4 5
+	VPUNPCKHDQ Y4, Y0, Y2       // rows 2 3 | 6 7
+	VEXTRACTI128 $1, Y1, X3
+	VEXTRACTI128 $1, Y2, X4
+	VMOVQ X1, (DI)
+	VPEXTRQ $1, X1, (DI)(R8*1)
+	LEAQ (DI)(R8*2), DI
+	VMOVQ X2, (DI)
+	VPEXTRQ $1, X2, (DI)(R8*1)
+	LEAQ (DI)(R8*2), DI
+	VMOVQ X3, (DI)
+	VPEXTRQ $1, X3, (DI)(R8*1)
+	LEAQ (DI)(R8*2), DI
+	VMOVQ X4, (DI)
+	VPEXTRQ $1, X4, (DI)(R8*1)
+	VZEROUPPER
+	RET

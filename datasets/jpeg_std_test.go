@@ -1,5 +1,0 @@
-//go:build !turbojpeg
-
-package datasets
-
-const jpegShrinks = false // whether decodeJPEG may read at a part of the size
