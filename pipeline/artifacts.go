@@ -2,16 +2,15 @@ package pipeline
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"math"
-	"os"
 	"path/filepath"
 
 	"immiscible/models/graph"
 	"immiscible/models/onnx"
 	"immiscible/models/safetensors"
 	"immiscible/pipeline/optim"
+	"immiscible/pipeline/whole"
 )
 
 // artifacts are a training step as files, whatever its graphs were made from.
@@ -41,63 +40,36 @@ func (a artifacts) write(out string) error {
 	for _, p := range a.layout.Params {
 		list.Parameters = append(list.Parameters, manifestParam{p.Key, append([]int{}, p.Shape...), "float32", p.Offset, p.Trained})
 	}
-	if info, err := os.Stat(out); err == nil && !info.IsDir() {
-		return fmt.Errorf("-out %s is a file, want a folder: name another", out)
-	}
-	if entries, err := os.ReadDir(out); err == nil && len(entries) > 0 {
-		return fmt.Errorf("-out %s is not empty: name another folder", out)
-	}
-	if filepath.Clean(out) == "." { // the folder is replaced, and that would take this one from under the shell
-		return fmt.Errorf("-out %s is the working directory: name a folder in it", out)
-	}
-	if real, err := filepath.EvalSymlinks(out); err == nil {
-		out = real // a link to a folder stays one: it may lead to another disk
-	}
-	if err := os.MkdirAll(filepath.Dir(filepath.Clean(out)), 0o755); err != nil {
-		return fmt.Errorf("-out %s: %w: name a folder that can be written", out, err)
-	}
-	temp, err := os.MkdirTemp(filepath.Dir(filepath.Clean(out)), ".tmp-export-*")
-	if err != nil {
-		return fmt.Errorf("-out %s: %w: name a folder that can be written", out, err)
-	}
-	defer os.RemoveAll(temp)
-	for _, part := range []struct {
-		file string
-		g    *graph.Graph
-	}{{"training_model.onnx", a.training}, {"eval_model.onnx", a.eval}, {"optimizer_model.onnx", optimizer}, {"grad_norm_model.onnx", norm}} {
-		model, err := part.g.Model()
-		if err == nil && part.g == a.training {
-			a.addDefaults(model)
+	return whole.Folder(out, func(dir string) error {
+		for _, part := range []struct {
+			file string
+			g    *graph.Graph
+		}{{"training_model.onnx", a.training}, {"eval_model.onnx", a.eval}, {"optimizer_model.onnx", optimizer}, {"grad_norm_model.onnx", norm}} {
+			model, err := part.g.Model()
+			if err == nil && part.g == a.training {
+				a.addDefaults(model)
+			}
+			if err == nil {
+				err = onnx.Check(model)
+			}
+			if err == nil {
+				err = onnx.Save(filepath.Join(dir, part.file), model)
+			}
+			if err != nil {
+				return fmt.Errorf("%s: %w", part.file, err)
+			}
+			list.Models[part.file] = signature(part.g)
 		}
-		if err == nil {
-			err = onnx.Check(model)
-		}
-		if err == nil {
-			err = onnx.Save(filepath.Join(temp, part.file), model)
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", part.file, err)
-		}
-		list.Models[part.file] = signature(part.g)
-	}
-	if err := safetensors.Write(filepath.Join(temp, "model.safetensors"), map[string]string{"format": "pt"}, a.weights); err != nil {
-		return err
-	}
-	if a.more != nil {
-		if err := a.more(temp, list.Models); err != nil {
+		if err := safetensors.Write(filepath.Join(dir, "model.safetensors"), map[string]string{"format": "pt"}, a.weights); err != nil {
 			return err
 		}
-	}
-	if err := writeManifestJSON(temp, list); err != nil {
-		return err
-	}
-	if err := os.Chmod(temp, 0o755); err != nil {
-		return err
-	}
-	if err := os.Remove(out); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("-out %s: %w", out, err)
-	}
-	return os.Rename(temp, out)
+		if a.more != nil {
+			if err := a.more(dir, list.Models); err != nil {
+				return err
+			}
+		}
+		return writeManifestJSON(dir, list)
+	})
 }
 
 // addDefaults gives inputs a value of their own: an initializer of the same name,

@@ -24,10 +24,10 @@ type feeder struct {
 	text        *TextEncoder // nil where the model takes no text
 }
 
-// fill writes micro-batch rows [from, from+n) of the pool into the inputs. share
-// is the micro-batch's part of the batch: the graph averages over the
-// micro-batch, the step over the batch.
-func (f *feeder) fill(ctx context.Context, t *Stepper, p *pool, from, n int, share, lossScale float64) error {
+// fill writes micro-batch rows [from, from+n) of the pool as the next contents of
+// the inputs, and sends them. share is the micro-batch's part of the batch: the
+// graph averages over the micro-batch, the step over the batch.
+func (f *feeder) fill(ctx context.Context, t *Stepper, p *pool, from, n int, share float64) error {
 	seed, dim := uint64(f.config.Train.Seed), p.dim
 	images, noise := p.images[from*dim:(from+n)*dim], p.noise[from*dim:(from+n)*dim]
 	first := uint64(p.position) + uint64(from)
@@ -39,7 +39,7 @@ func (f *feeder) fill(ctx context.Context, t *Stepper, p *pool, from, n int, sha
 		timesteps[i] = int64(rng.New(seed, "timesteps", first+uint64(i)).Intn(f.schedule.NumTrainTimesteps))
 		weights[i] = float32(f.lossWeights[timesteps[i]] * share)
 	}
-	floats := map[string][]float32{"sample": images, "noise": noise, "loss_weights": weights, "loss_scale": {float32(lossScale)}}
+	floats := map[string][]float32{"sample": images, "noise": noise, "loss_weights": weights}
 	if gamma := f.config.Train.InputPerturbation; gamma > 0 {
 		floats["input_noise"] = perturbed(noise, gamma, seed, first, n)
 	}
@@ -51,11 +51,11 @@ func (f *feeder) fill(ctx context.Context, t *Stepper, p *pool, from, n int, sha
 		floats["encoder_hidden_states"] = states
 	}
 	for name, values := range floats {
-		if err := t.Input(name).SetFloat32(values); err != nil {
+		if err := t.feed.SetFloat32(t.Input(name), values); err != nil {
 			return fmt.Errorf("input %s: %w", name, err)
 		}
 	}
-	if err := t.Input("timesteps").SetInt64(timesteps); err != nil {
+	if err := t.feed.SetInt64(t.Input("timesteps"), timesteps); err != nil {
 		return fmt.Errorf("input timesteps: %w", err)
 	}
 	if f.conditioned {
@@ -63,11 +63,14 @@ func (f *feeder) fill(ctx context.Context, t *Stepper, p *pool, from, n int, sha
 		if err != nil {
 			return err
 		}
-		if err := t.Input("class_labels").SetInt64(labels); err != nil {
+		if err := t.feed.SetInt64(t.Input("class_labels"), labels); err != nil {
 			return fmt.Errorf("input class_labels: %w", err)
 		}
 	}
-	return f.masks(t, seed, first, n)
+	if err := f.masks(t, seed, first, n); err != nil {
+		return err
+	}
+	return t.feed.Send()
 }
 
 // labels are the class labels, a share of them replaced by the label after the
@@ -149,7 +152,10 @@ func (f *feeder) masks(t *Stepper, seed, first uint64, n int) error {
 		if !strings.HasSuffix(name, ".mask") {
 			continue
 		}
-		mask := make([]byte, tensor.Bytes())
+		mask, err := t.feed.Bytes(tensor)
+		if err != nil {
+			return fmt.Errorf("input %s: %w", name, err)
+		}
 		dim := len(mask) / n
 		var drawn sync.WaitGroup // an example a goroutine: each has its own stream
 		for i := range n {
@@ -157,6 +163,7 @@ func (f *feeder) masks(t *Stepper, seed, first uint64, n int) error {
 				r := rng.New(seed, "dropout/"+name, first+uint64(i))
 				row := mask[i*dim : (i+1)*dim]
 				for k := range row {
+					row[k] = 0
 					if uint64(r.Uint32()) < keep {
 						row[k] = 1
 					}
@@ -164,9 +171,6 @@ func (f *feeder) masks(t *Stepper, seed, first uint64, n int) error {
 			})
 		}
 		drawn.Wait()
-		if err := tensor.Upload(mask); err != nil {
-			return fmt.Errorf("input %s: %w", name, err)
-		}
 	}
 	return nil
 }

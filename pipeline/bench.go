@@ -41,6 +41,8 @@ type StepBench struct {
 	subject *subject
 	trainer *trainer
 	pool    *pool
+	fed     *batches
+	drawn   bool // the pool has been used
 	updates int
 }
 
@@ -73,17 +75,18 @@ func (b *StepBench) open(ctx context.Context, c Config, o BenchOptions) (err err
 	}
 	b.pool = syntheticPool(c, b.subject)
 	b.Threads, b.Library, b.Provider = b.engine.Threads, b.engine.Version, b.engine.Provider
-	if b.trainer, err = newTrainer(b.engine, c, b.subject); err != nil {
+	if b.trainer, err = newTrainer(b.engine, c, b.subject, false); err != nil {
 		return err
 	}
 	b.Parameters, _ = b.trainer.state.Layout.Count()
 	if states := b.trainer.step.Input("encoder_hidden_states"); states != nil {
 		values := make([]float32, states.Len())
 		rng.New(uint64(c.Train.Seed), "bench/encoder_hidden_states", 0).FillNormal(values)
-		if err := states.SetFloat32(values); err != nil {
+		if err := b.trainer.step.feed.SetFloat32(states, values); err != nil {
 			return err
 		}
 	}
+	b.fed = startBatches(context.WithoutCancel(ctx), c, b.trainer.feed, b.trainer.step, b.draw, 0, math.MaxInt64)
 	return b.trainer.state.Draw(uint64(c.Train.Seed))
 }
 
@@ -126,6 +129,12 @@ func (o BenchOptions) config() (Config, error) {
 	if c.Data.Resolution == 0 {
 		return c, fmt.Errorf("%s: its config.json names no square sample_size: want a resolution", o.Model)
 	}
+	if c.Data.Resolution > maxResolution {
+		return c, fmt.Errorf("-resolution %d: want at most %d pixels", c.Data.Resolution, maxResolution)
+	}
+	if most := maxPixels / (c.Data.Resolution * c.Data.Resolution); c.Train.BatchSize > most {
+		return c, fmt.Errorf("-batch %d images of -resolution %d: want at most %d of them", c.Train.BatchSize, c.Data.Resolution, most)
+	}
 	c.Runtime.Threads = o.Threads
 	return c, nil
 }
@@ -148,7 +157,7 @@ func syntheticPool(c Config, s *subject) *pool {
 
 // StepTimes are the phases of one training step.
 type StepTimes struct {
-	Inputs    time.Duration // noise is drawn, the graph's inputs are filled
+	Inputs    time.Duration // noise is drawn, the graph's inputs are filled; on a GPU the wait for that
 	Gradients time.Duration // the training graph
 	Norm      time.Duration // of all gradients
 	Update    time.Duration // clip, AdamW, moving average
@@ -164,9 +173,11 @@ func (b *StepBench) Step(ctx context.Context) (times StepTimes, err error) {
 		now := time.Now()
 		*to, last = now.Sub(last), now
 	}
-	t, p := b.trainer, b.pool
-	drawNoise(p.noise, uint64(t.config.Train.Seed), p.position, p.n)
-	if err := t.feed.fill(ctx, t.step, p, 0, p.n, 1, t.lossScale()); err != nil {
+	t := b.trainer
+	if err := t.step.SetLossScale(t.lossScale()); err != nil {
+		return times, err
+	}
+	if _, _, err := b.fed.next(); err != nil {
 		return times, err
 	}
 	lap(&times.Inputs)
@@ -184,12 +195,44 @@ func (b *StepBench) Step(ctx context.Context) (times StepTimes, err error) {
 		return times, err
 	}
 	lap(&times.Update)
-	p.position += int64(p.n)
 	return times, nil
+}
+
+// Memory is what the training graph has allocated on its device for what it
+// computes: the figure that Plan.ActivationBytes estimates.
+func (b *StepBench) Memory() (engine.SessionMemory, error) { return b.trainer.step.training.Memory() }
+
+// Traffic is what the steps so far have copied between host and device.
+func (b *StepBench) Traffic() engine.Traffic { return b.engine.Traffic() }
+
+// Estimate is the run's memory as -dry-run tells it, in bytes.
+func (b *StepBench) Estimate() (PlanMemory, error) {
+	c := b.trainer.config
+	c.Runtime.Provider = b.Provider
+	p, err := b.subject.plan(c)
+	if err != nil {
+		return PlanMemory{}, err
+	}
+	return p.Memory, nil
+}
+
+// draw makes the pool the next one: the same images at later positions, with the
+// noise of those.
+func (b *StepBench) draw(context.Context) (*pool, error) {
+	p := b.pool
+	if b.drawn {
+		p.position += int64(p.n)
+	}
+	b.drawn = true
+	drawNoise(p.noise, uint64(b.trainer.config.Train.Seed), p.position, p.n)
+	return p, nil
 }
 
 // Close frees the sessions, the state and the engine.
 func (b *StepBench) Close() {
+	if b.fed != nil {
+		b.fed.close()
+	}
 	if b.trainer != nil {
 		b.trainer.close()
 	}

@@ -6,15 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
+	"immiscible/datasets"
 	"immiscible/models/engine"
 	"immiscible/pipeline/metrics/extractor"
-	"immiscible/pipeline/runlog"
+	"immiscible/pipeline/whole"
 )
 
 // CompareOptions say which arms are compared, for how long and by what. The
@@ -30,6 +31,7 @@ type CompareOptions struct {
 	Samples            int      // images a judgement
 	Features           extractor.Options
 	Out                string
+	Program            string    // version of the program, for measured.json
 	Messages           io.Writer // progress, and a line for each thing a user wants to know
 }
 
@@ -45,9 +47,11 @@ type comparison struct {
 
 // Compare trains every arm from every seed (the same initial weights, order of
 // images, timesteps and draws of noise for all arms of a seed), judges samples of
-// the moving average at the given steps, and writes report.json and the grids of
-// samples. What an earlier call with the same settings has finished is kept, and
-// a run that was stopped goes on; arms and seeds may join.
+// the moving average at the given steps, and writes report.json, measured.json
+// and the grids of samples. What an earlier call with the same settings has
+// finished is kept, and a run that was stopped goes on; arms and seeds may join. A
+// run that cannot go on because its numbers are not finite is recorded as
+// diverged, and the others go on.
 func Compare(ctx context.Context, o CompareOptions) (*Comparison, error) {
 	c, err := newComparison(o)
 	if err != nil {
@@ -70,6 +74,7 @@ func Compare(ctx context.Context, o CompareOptions) (*Comparison, error) {
 	}
 	defer c.judge.close()
 	c.report.Features, c.report.Reference = c.judge.network(), c.judge.reference
+	c.report.Measured = newMeasured(e, o.Program)
 	done, all := 0, len(o.Seeds)*len(c.arms)
 	for _, seed := range o.Seeds {
 		for i, arm := range c.arms {
@@ -87,7 +92,10 @@ func Compare(ctx context.Context, o CompareOptions) (*Comparison, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.report, runlog.ReplaceFile(filepath.Join(o.Out, "report.json"), append(text, '\n'))
+	if err := whole.File(filepath.Join(o.Out, "report.json"), append(text, '\n')); err != nil {
+		return nil, err
+	}
+	return c.report, c.report.Measured.write(ctx, filepath.Join(o.Out, "measured.json"), common)
 }
 
 func newComparison(o CompareOptions) (*comparison, error) {
@@ -126,7 +134,8 @@ func newComparison(o CompareOptions) (*comparison, error) {
 		return nil, err
 	}
 	c.report = &Comparison{Schema: comparisonSchema, Arms: c.arms, Steps: o.Steps, Seeds: o.Seeds, At: o.At, SamplerSteps: o.SamplerSteps,
-		Sampler: common.Sample.Sampler, Samples: o.Samples, Conditioned: common.Data.NumClasses > 0}
+		Sampler: common.Sample.Sampler, GuidanceScale: common.Sample.GuidanceScale, Samples: o.Samples,
+		Conditioned: common.Data.NumClasses > 0 && common.Data.Captions == datasets.CaptionsNone, Prompts: common.Data.Captions != datasets.CaptionsNone}
 	return c, nil
 }
 
@@ -139,51 +148,14 @@ func (o CompareOptions) apply(c *Config) {
 	c.Sample.EverySteps, c.Sample.Steps = 0, o.SamplerSteps[0]
 	batches := (o.Samples + 79) / 80
 	batch := (o.Samples + batches - 1) / batches
-	if n := c.Data.NumClasses; n > 0 {
+	switch n := c.Data.NumClasses; {
+	case c.Data.Captions != datasets.CaptionsNone:
+		c.Sample.PerClass = 1 // such models are large, and samples are made in micro-batches
+	case n > 0:
 		c.Sample.PerClass = (batch + n - 1) / n
-	} else {
+	default:
 		c.Sample.PerClass = int(math.Ceil(math.Sqrt(float64(batch))))
 	}
-}
-
-// sameAsBefore refuses to go on with a folder that was made with other
-// settings, and keeps these. Arms and seeds are not among them.
-func (c *comparison) sameAsBefore() error {
-	o := c.options
-	common, err := LoadConfig(o.Preset, o.ConfigFile, o.Sets)
-	if err != nil {
-		return err
-	}
-	common.Runtime, common.CUDA = ConfigRuntime{}, ConfigCUDA{}
-	now := []struct{ Key, Value string }{
-		{"steps", fmt.Sprint(o.Steps)}, {"at", fmt.Sprint(o.At)}, {"sampler_steps", fmt.Sprint(o.SamplerSteps)}, {"samples", fmt.Sprint(o.Samples)},
-		{"features", fmt.Sprintf("%s (input range %s, resize %s, output %q)", o.Features.Model, o.Features.InputRange, o.Features.Resize, o.Features.Output)},
-		{"settings", common.Text()},
-	}
-	path := filepath.Join(o.Out, "compare.json")
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		if text, err = json.MarshalIndent(now, "", " "); err != nil {
-			return err
-		}
-		return runlog.ReplaceFile(path, append(text, '\n'))
-	}
-	if err != nil {
-		return err
-	}
-	before := slices.Clone(now)
-	if err := json.Unmarshal(text, &before); err != nil {
-		return fmt.Errorf("%s: %w: name another -out", path, err)
-	}
-	for i, was := range before {
-		if i < len(now) && was != now[i] {
-			if was.Key == "settings" {
-				return fmt.Errorf("%s was made with other settings: name another -out, or put them back", o.Out)
-			}
-			return fmt.Errorf("%s was made with %s %s, now %s: name another -out, or put it back", o.Out, was.Key, was.Value, now[i].Value)
-		}
-	}
-	return nil
 }
 
 // run trains one arm from one seed as far as it is not done, and returns its
@@ -199,6 +171,45 @@ func (c *comparison) run(ctx context.Context, arm Arm, config Config, seed int64
 		return nil, err
 	}
 	defer kept.close()
+	run := &CompareRun{Arm: arm.Name, Seed: seed}
+	if run.Diverged, err = readDiverged(out); err != nil {
+		return nil, err
+	}
+	if len(kept.all) > 0 || run.Diverged != nil {
+		if err := sameArm(out, config); err != nil {
+			return nil, err
+		}
+	}
+	if run.Diverged == nil {
+		if run.Diverged, err = c.train(ctx, config, out, kept); err != nil {
+			return nil, err
+		}
+	}
+	if d := run.Diverged; d != nil {
+		fmt.Fprintf(c.options.Messages, "%s, seed %d diverged at step %d (%s); the others go on\n", arm.Name, seed, d.Step, d.Why)
+	}
+	for _, step := range c.options.At {
+		for _, n := range c.options.SamplerSteps {
+			e, ok := kept.find(step, n)
+			switch {
+			case ok:
+				run.Evaluations = append(run.Evaluations, e.CompareEvaluation)
+			case run.Diverged == nil:
+				return nil, fmt.Errorf("%s: step %d is past and was not judged with %d sampler steps: remove the folder, and the run is made again", out, step, n)
+			}
+		}
+	}
+	log, err := readRunLog(filepath.Join(out, "log.jsonl"))
+	if err != nil {
+		return nil, err
+	}
+	run.DistanceChange = distanceChange(log)
+	return run, c.report.Measured.add(run, log, kept, out)
+}
+
+// train makes the judgements of a run that are missing, and the run as far as
+// they need it.
+func (c *comparison) train(ctx context.Context, config Config, out string, kept *evaluations) (*CompareDiverged, error) {
 	missing := func(step int) []int {
 		var list []int
 		for _, n := range c.options.SamplerSteps {
@@ -208,36 +219,33 @@ func (c *comparison) run(ctx context.Context, arm Arm, config Config, seed int64
 		}
 		return list
 	}
-	if slices.ContainsFunc(c.options.At, func(step int) bool { return len(missing(step)) > 0 }) {
-		err := Train(ctx, config, TrainOptions{Out: out, Resume: "auto", Messages: c.options.Messages,
-			observe: func(ctx context.Context, step int, t *trainer) error {
-				for _, n := range missing(step) {
-					e, err := c.judge.evaluate(ctx, t, step, n, gridPath(out, step, n))
-					if err != nil {
-						return err
-					}
-					if err := kept.add(e); err != nil {
-						return err
-					}
+	if !slices.ContainsFunc(c.options.At, func(step int) bool { return len(missing(step)) > 0 }) {
+		return nil, nil
+	}
+	judging := 0
+	err := Train(ctx, config, TrainOptions{Out: out, Resume: "auto", Messages: c.options.Messages,
+		observe: func(ctx context.Context, step int, t *trainer) error {
+			for _, n := range missing(step) {
+				judging = step
+				start := time.Now()
+				e, err := c.judge.evaluate(ctx, t, step, n, gridPath(out, step, n))
+				if err != nil {
+					return err
 				}
-				return nil
-			}})
-		if err != nil {
-			return nil, err
-		}
-	}
-	run := &CompareRun{Arm: arm.Name, Seed: seed}
-	for _, step := range c.options.At {
-		for _, n := range c.options.SamplerSteps {
-			e, ok := kept.find(step, n)
-			if !ok {
-				return nil, fmt.Errorf("%s: step %d is past and was not judged with %d sampler steps: remove the folder, and the run is made again", out, step, n)
+				if err := kept.add(keptEvaluation{e, time.Since(start).Seconds()}); err != nil {
+					return err
+				}
 			}
-			run.Evaluations = append(run.Evaluations, e)
-		}
+			return nil
+		}})
+	if err == nil || ctx.Err() != nil {
+		return nil, err
 	}
-	run.DistanceChange, err = distanceChange(filepath.Join(out, "log.jsonl"))
-	return run, err
+	d, ok, keepErr := keepDiverged(out, judging, err)
+	if !ok {
+		return nil, errors.Join(err, keepErr)
+	}
+	return d, keepErr
 }
 
 // gridPath is where a run's samples of a step are shown.
@@ -245,8 +253,8 @@ func gridPath(out string, step, samplerSteps int) string {
 	return filepath.Join(out, "samples", fmt.Sprintf("judged-%d-sampler-%d.png", step, samplerSteps))
 }
 
-// GridFile is the picture of an arm's samples after the last step, in the
+// GridFile is the picture of a run's samples after a judged step, in the
 // comparison's folder.
-func GridFile(arm string, seed int64, steps, samplerSteps int) string {
-	return gridPath(filepath.Join("runs", arm, fmt.Sprintf("seed-%d", seed)), steps, samplerSteps)
+func GridFile(arm string, seed int64, step, samplerSteps int) string {
+	return gridPath(filepath.Join("runs", arm, fmt.Sprintf("seed-%d", seed)), step, samplerSteps)
 }

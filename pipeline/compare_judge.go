@@ -1,13 +1,8 @@
 package pipeline
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"strings"
 
 	"immiscible/datasets/rng"
@@ -26,6 +21,7 @@ type judge struct {
 	classes   *extractor.Extractor // the classifier's logits; nil where there are none to compare
 	reference EvaluatedSet
 	moments   metrics.Moments
+	prompts   []string // captions of the first examples in the data's order, for models of text
 }
 
 // loadNetwork reads the network and holds it to the data.
@@ -42,12 +38,12 @@ func newJudge(ctx context.Context, e *engine.Engine, x *extractor.Extractor, c C
 	j := &judge{options: o, extractor: x}
 	reader := &featureReader{options: EvaluateOptions{Metric: "fid", Features: o.Features, Messages: o.Messages}, moments: true, engine: e}
 	reader.net = j.extractor
-	s := &featureSet{set: EvaluatedSet{Name: strings.Join(c.Data.Source, ", ")}}
+	s := &featureSet{set: EvaluatedSet{Name: strings.Join(c.Data.Source, ", ")}, keepTexts: o.Samples}
 	if err := reader.dataset(ctx, s, c.dataOptions()); err != nil {
 		j.close()
 		return nil, err
 	}
-	j.reference, j.moments = s.set, s.moments
+	j.reference, j.moments, j.prompts = s.set, s.moments, s.texts
 	if o.Features.Model == fashion.Name && c.Data.NumClasses == 10 {
 		var err error
 		logits := o.Features
@@ -71,22 +67,39 @@ func (j *judge) close() {
 	}
 }
 
-func (j *judge) network() EvaluatedFeature {
-	f := EvaluatedFeature{Name: j.extractor.Name, SHA256: j.extractor.Digest}
-	if j.options.Features.Model != fashion.Name {
-		f.InputRange, f.Resize = j.options.Features.InputRange, j.options.Features.Resize
+func (j *judge) network() EvaluatedFeature { return featureNetwork(j.extractor, j.options.Features) }
+
+// featureNetwork names the network that gave features.
+func featureNetwork(x *extractor.Extractor, o extractor.Options) EvaluatedFeature {
+	f := EvaluatedFeature{Name: x.Name, SHA256: x.Digest}
+	if o.Model != fashion.Name {
+		f.InputRange, f.Resize = o.InputRange, o.Resize
 	}
 	return f
 }
 
+// imageMoments are those of the features of images [n, C, H, W] in [−1, 1].
+func imageMoments(ctx context.Context, x *extractor.Extractor, images []float32) (metrics.Moments, error) {
+	features, err := x.Extract(ctx, images)
+	if err != nil {
+		return metrics.Moments{}, err
+	}
+	gaussian := metrics.NewGaussian(x.D)
+	rows, err := metrics.NewFeatures(len(features)/x.D, x.D, features)
+	if err == nil {
+		err = gaussian.AddFeatures(rows)
+	}
+	if err != nil {
+		return metrics.Moments{}, err
+	}
+	return gaussian.Moments()
+}
+
 // evaluate makes samples of the run's moving average and judges them. Image i's
 // initial noise is a function of the seed and i, whatever the arm and the step;
-// classes come in turns.
+// classes come in turns, and so do the captions of the data.
 func (j *judge) evaluate(ctx context.Context, t *trainer, step, samplerSteps int, grid string) (CompareEvaluation, error) {
 	e := CompareEvaluation{Step: step, SamplerSteps: samplerSteps}
-	if t.feed.text != nil {
-		return e, fmt.Errorf("the model is conditioned on text, and what prompts to judge it by is not decided: compare models of classes, or of no condition")
-	}
 	c, g := t.config, t.gen
 	s, err := sampler.New(c.Sample.Sampler, t.subject.schedule, samplerSteps, c.Sample.Eta)
 	if err != nil {
@@ -105,15 +118,26 @@ func (j *judge) evaluate(ctx context.Context, t *trainer, step, samplerSteps int
 	bar := runlog.NewBar(j.options.Messages, "batch", (n+g.Batch-1)/g.Batch*len(s.Timesteps()))
 	defer bar.Close()
 	done := 0
-	err = g.Generate(ctx, images, labels, GenerateOptions{Sampler: s, GuidanceScale: 1,
+	options := GenerateOptions{Sampler: s, GuidanceScale: c.Sample.GuidanceScale, NullLabel: int64(c.Data.NumClasses),
 		Noise: func(dst []float32, image, step int) {
 			rng.New(seed, fmt.Sprintf("compare/%d", step), uint64(image)).FillNormal(dst)
 		},
 		Progress: func() {
 			done++
 			bar.Set(done, fmt.Sprintf("samples of step %d, %d sampler steps", step, samplerSteps))
-		}})
-	if err != nil {
+		}}
+	if t.feed.text != nil {
+		prompts := make([]string, n)
+		for i := range prompts {
+			if len(j.prompts) > 0 { // else the empty prompt
+				prompts[i] = j.prompts[i%len(j.prompts)]
+			}
+		}
+		if err := t.samplePrompts(ctx, &options, prompts, 1); err != nil {
+			return e, err
+		}
+	}
+	if err := g.Generate(ctx, images, labels, options); err != nil {
 		return e, err
 	}
 	if t.vae != nil {
@@ -122,19 +146,7 @@ func (j *judge) evaluate(ctx context.Context, t *trainer, step, samplerSteps int
 		}
 	}
 	clipPixels(images)
-	features, err := j.extractor.Extract(ctx, images)
-	if err != nil {
-		return e, err
-	}
-	gaussian := metrics.NewGaussian(j.extractor.D)
-	rows, err := metrics.NewFeatures(n, j.extractor.D, features)
-	if err == nil {
-		err = gaussian.AddFeatures(rows)
-	}
-	if err != nil {
-		return e, err
-	}
-	moments, err := gaussian.Moments()
+	moments, err := imageMoments(ctx, j.extractor, images)
 	if err != nil {
 		return e, err
 	}
@@ -199,90 +211,4 @@ func (j *judge) grid(path string, t *trainer, images []float32) error {
 	}
 	_, err := runlog.WriteGrid(path, list, rows, cols, data.Channels, data.Resolution, data.Resolution)
 	return err
-}
-
-// evaluations are a run's judgements, a line each, kept as soon as they are made.
-type evaluations struct {
-	file *os.File
-	all  []CompareEvaluation
-}
-
-// openEvaluations reads what an earlier call left. A last line that was cut off
-// is made again.
-func openEvaluations(path string) (*evaluations, error) {
-	v := &evaluations{}
-	text, err := os.ReadFile(path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	whole := 0
-	lines := bufio.NewScanner(strings.NewReader(string(text)))
-	for lines.Scan() {
-		var e CompareEvaluation
-		if json.Unmarshal(lines.Bytes(), &e) != nil || whole+len(lines.Bytes()) >= len(text) {
-			break
-		}
-		v.all = append(v.all, e)
-		whole += len(lines.Bytes()) + 1
-	}
-	if v.file, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644); err != nil {
-		return nil, err
-	}
-	if err = v.file.Truncate(int64(whole)); err == nil {
-		_, err = v.file.Seek(0, 2)
-	}
-	if err != nil {
-		v.close()
-		return nil, err
-	}
-	return v, nil
-}
-
-func (v *evaluations) close() { v.file.Close() }
-
-func (v *evaluations) find(step, samplerSteps int) (CompareEvaluation, bool) {
-	for _, e := range v.all {
-		if e.Step == step && e.SamplerSteps == samplerSteps {
-			return e, true
-		}
-	}
-	return CompareEvaluation{}, false
-}
-
-func (v *evaluations) has(step, samplerSteps int) bool {
-	_, ok := v.find(step, samplerSteps)
-	return ok
-}
-
-func (v *evaluations) add(e CompareEvaluation) error {
-	line, err := json.Marshal(e)
-	if err != nil {
-		return err
-	}
-	if _, err := v.file.Write(append(line, '\n')); err != nil {
-		return err
-	}
-	v.all = append(v.all, e)
-	return v.file.Sync()
-}
-
-// distanceChange is the mean relative change of the distance from image to
-// noise over a run, by its log.
-func distanceChange(path string) (float64, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close()
-	sum, n := 0.0, 0
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		var r runlog.Record
-		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
-			return 0, fmt.Errorf("%s: %w", path, err)
-		}
-		sum += float64(r.DistanceAfter/r.DistanceBefore) - 1
-		n++
-	}
-	return sum / float64(max(1, n)), lines.Err()
 }

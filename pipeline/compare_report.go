@@ -1,42 +1,59 @@
 package pipeline
 
 import (
-	"cmp"
 	"math"
-	"slices"
 
-	"immiscible/datasets/rng"
+	"immiscible/pipeline/metrics"
+	"immiscible/pipeline/runlog"
 )
 
 // comparisonSchema names the layout of report.json.
-const comparisonSchema = "immiscible.compare/1"
+const comparisonSchema = "immiscible.compare/2"
 
 // Comparison is report.json: what was compared, every judgement, and what they
 // say together. It holds no time and no path, so that a comparison that was
 // interrupted gives the same bytes.
+//
+// Intervals are of 95 %, by Student's t over the seeds (metrics.TInterval), and
+// absent with one seed. Where arms are compared, they are compared seed by seed:
+// arms of a seed share what is drawn, so that their difference varies less than
+// either does.
 type Comparison struct {
-	Schema       string           `json:"schema"`
-	Arms         []Arm            `json:"arms"` // the first is the baseline
-	Steps        int              `json:"steps"`
-	Seeds        []int64          `json:"seeds"`
-	At           []int            `json:"at"`            // steps that were judged
-	SamplerSteps []int            `json:"sampler_steps"` // num_inference_steps that samples were made with
-	Sampler      string           `json:"sampler"`
-	Samples      int              `json:"samples"` // images a judgement
-	Conditioned  bool             `json:"conditioned"`
-	Features     EvaluatedFeature `json:"features"`
-	Reference    EvaluatedSet     `json:"reference"`
-	Runs         []CompareRun     `json:"runs"`
-	Curves       []CompareCurve   `json:"curves"`
-	Speedups     []CompareSpeedup `json:"speedups"`
+	Schema        string           `json:"schema"`
+	Arms          []Arm            `json:"arms"` // the first is the baseline
+	Steps         int              `json:"steps"`
+	Seeds         []int64          `json:"seeds"`
+	At            []int            `json:"at"`            // steps that were judged
+	SamplerSteps  []int            `json:"sampler_steps"` // num_inference_steps that samples were made with
+	Sampler       string           `json:"sampler"`
+	GuidanceScale float64          `json:"guidance_scale"`
+	Samples       int              `json:"samples"`     // images a judgement
+	Conditioned   bool             `json:"conditioned"` // by classes
+	Prompts       bool             `json:"prompts"`     // by the data's captions
+	Features      EvaluatedFeature `json:"features"`
+	Reference     EvaluatedSet     `json:"reference"`
+	Runs          []CompareRun     `json:"runs"`
+	Curves        []CompareCurve   `json:"curves"`
+	Speedups      []CompareSpeedup `json:"speedups"`
+
+	// Measured is what another machine, or another call, gives otherwise. It stands
+	// in a file of its own.
+	Measured *CompareMeasured `json:"-"`
 }
 
 // CompareRun is one arm from one seed.
 type CompareRun struct {
 	Arm            string              `json:"arm"`
 	Seed           int64               `json:"seed"`
-	DistanceChange float64             `json:"distance_change"` // relative change of the mean distance from image to noise by the pairing
-	Evaluations    []CompareEvaluation `json:"evaluations"`     // by step, then by sampler steps
+	DistanceChange runlog.Number       `json:"distance_change"` // relative change of the mean distance from image to noise by the pairing
+	Diverged       *CompareDiverged    `json:"diverged,omitempty"`
+	Evaluations    []CompareEvaluation `json:"evaluations"` // by step, then by sampler steps; those after Diverged are not there
+}
+
+// CompareDiverged says that a run could not go on, and why.
+type CompareDiverged struct {
+	Step int    `json:"step"`
+	Why  string `json:"why"`
 }
 
 // CompareEvaluation judges samples of the moving average after a step.
@@ -47,82 +64,84 @@ type CompareEvaluation struct {
 	ClassAccuracy *float64 `json:"class_accuracy,omitempty"` // share that the classifier reads as the class that was asked for
 }
 
-// CompareCurve is an arm's mean over the seeds, by judged step.
+// CompareCurve is an arm's mean over the seeds, by judged step; null where a run
+// had diverged. Half widths are of the intervals.
 type CompareCurve struct {
-	Arm          string    `json:"arm"`
-	SamplerSteps int       `json:"sampler_steps"`
-	FID          []float64 `json:"fid"`
-	// StandardError is the deviation over the seeds / √seeds; of one seed there is none.
-	StandardError []float64 `json:"standard_error,omitempty"`
-	ClassAccuracy []float64 `json:"class_accuracy,omitempty"`
+	Arm               string          `json:"arm"`
+	SamplerSteps      int             `json:"sampler_steps"`
+	FID               []runlog.Number `json:"fid"`
+	FIDHalf           []runlog.Number `json:"fid_half_width"`
+	Difference        []runlog.Number `json:"difference,omitempty"` // FID less the baseline's; not of the baseline
+	DifferenceHalf    []runlog.Number `json:"difference_half_width,omitempty"`
+	ClassAccuracy     []runlog.Number `json:"class_accuracy,omitempty"`
+	ClassAccuracyHalf []runlog.Number `json:"class_accuracy_half_width,omitempty"`
 }
 
-// CompareSpeedup says how much sooner an arm is as good as the baseline ever
-// was (arXiv 2505.18521, §4): the baseline's steps to its own lowest FID on the
-// schedule, over the arm's steps to that FID, interpolated linearly between
-// judged steps. Curves are means over the seeds; the interval is the 2.5th to the
-// 97.5th percentile of resampled seeds, an arm that does not get there counting
-// as 0, and is absent for fewer than two seeds.
+// CompareSpeedup says how much sooner an arm is as good as the baseline: the
+// geometric mean of the seeds' speed-ups, and its interval by Student's t over
+// their logarithms.
 type CompareSpeedup struct {
-	Arm           string       `json:"arm"`
-	SamplerSteps  int          `json:"sampler_steps"`
-	ThresholdFID  float64      `json:"threshold_fid"`
-	BaselineSteps float64      `json:"baseline_steps"`
-	ArmSteps      *float64     `json:"arm_steps"` // null: not within the runs
-	Speedup       *float64     `json:"speedup"`   // null likewise
-	Interval      *[2]float64  `json:"interval,omitempty"`
-	Resamples     int          `json:"resamples,omitempty"`
-	FinalFID      CompareFinal `json:"final_fid"`
+	Arm          string        `json:"arm"`
+	SamplerSteps int           `json:"sampler_steps"`
+	Reached      int           `json:"reached"` // seeds in which the arm comes to the baseline's lowest FID
+	Speedup      runlog.Number `json:"speedup"` // null where a run diverged before it was judged
+	Interval     *[2]float64   `json:"interval,omitempty"`
+	Seeds        []CompareRace `json:"seeds"`
 }
 
-// CompareFinal is the difference of the arm's and the baseline's FID after the
-// last step, with the interval of the same resamples.
-type CompareFinal struct {
-	Arm        float64     `json:"arm"`
-	Baseline   float64     `json:"baseline"`
-	Difference float64     `json:"difference"`
-	Interval   *[2]float64 `json:"interval,omitempty"`
+// CompareRace is an arm against the baseline from one seed. The papers' speed-up
+// (arXiv 2505.18521, §4) is the baseline's steps to its own lowest FID over the
+// arm's steps to that FID. An arm that never comes there has none; so the ratio is
+// taken at the lowest FID that both come to, which is the papers' wherever the
+// arm does, and below 1 where the baseline is better for most of the run. Between
+// judged steps the logarithm of the FID is taken for linear; a curve that is below
+// at the first judged step counts as there at that step.
+type CompareRace struct {
+	Seed          int64         `json:"seed"`
+	ThresholdFID  runlog.Number `json:"threshold_fid"`  // the baseline's lowest
+	BaselineSteps runlog.Number `json:"baseline_steps"` // to it
+	ArmSteps      runlog.Number `json:"arm_steps"`      // to it; null: not within the run
+	CommonFID     runlog.Number `json:"common_fid"`     // the lowest that both come to
+	Speedup       runlog.Number `json:"speedup"`        // steps of the baseline over steps of the arm to CommonFID
 }
-
-// resamples of the seeds; 3 seeds have 10 different ones, 5 have 126.
-const resamples = 2000
 
 // summarise fills Curves and Speedups from Runs.
 func (r *Comparison) summarise() {
 	r.Curves, r.Speedups = nil, nil
-	all := make([]int, len(r.Seeds))
-	for i := range all {
-		all[i] = i
-	}
 	for _, n := range r.SamplerSteps {
-		curves := map[string][][]float64{} // by arm: a row a seed
-		for _, arm := range r.Arms {
-			rows := r.rows(arm.Name, n)
-			curves[arm.Name] = rows
-			c := CompareCurve{Arm: arm.Name, SamplerSteps: n, FID: meanOf(rows, all), ClassAccuracy: r.classAccuracy(arm.Name, n)}
-			if len(rows) > 1 {
-				c.StandardError = standardErrors(rows, c.FID)
+		fid := func(e CompareEvaluation) *float64 { return &e.FID }
+		baseline := r.rows(r.Arms[0].Name, n, fid)
+		for i, arm := range r.Arms {
+			rows := r.rows(arm.Name, n, fid)
+			c := CompareCurve{Arm: arm.Name, SamplerSteps: n}
+			c.FID, c.FIDHalf = meansOf(rows)
+			if i > 0 {
+				c.Difference, c.DifferenceHalf = meansOf(less(rows, baseline))
+				r.Speedups = append(r.Speedups, r.speedup(arm.Name, n, baseline, rows))
+			}
+			if r.hasAccuracy() {
+				c.ClassAccuracy, c.ClassAccuracyHalf = meansOf(r.rows(arm.Name, n, func(e CompareEvaluation) *float64 { return e.ClassAccuracy }))
 			}
 			r.Curves = append(r.Curves, c)
-		}
-		baseline := curves[r.Arms[0].Name]
-		for _, arm := range r.Arms[1:] {
-			r.Speedups = append(r.Speedups, r.speedup(arm.Name, n, baseline, curves[arm.Name], all))
 		}
 	}
 }
 
-// rows are an arm's FIDs by seed and judged step.
-func (r *Comparison) rows(arm string, samplerSteps int) [][]float64 {
+// rows are a figure of an arm by seed and judged step, +Inf where the run had
+// diverged.
+func (r *Comparison) rows(arm string, samplerSteps int, figure func(CompareEvaluation) *float64) [][]float64 {
 	var rows [][]float64
 	for _, run := range r.Runs {
 		if run.Arm != arm {
 			continue
 		}
-		var row []float64
-		for _, e := range run.Evaluations {
-			if e.SamplerSteps == samplerSteps {
-				row = append(row, e.FID)
+		row := make([]float64, len(r.At))
+		for k, step := range r.At {
+			row[k] = math.Inf(1)
+			for _, e := range run.Evaluations {
+				if x := figure(e); e.Step == step && e.SamplerSteps == samplerSteps && x != nil {
+					row[k] = *x
+				}
 			}
 		}
 		rows = append(rows, row)
@@ -130,106 +149,93 @@ func (r *Comparison) rows(arm string, samplerSteps int) [][]float64 {
 	return rows
 }
 
-// classAccuracy is an arm's mean over the seeds, nil where none was measured.
-func (r *Comparison) classAccuracy(arm string, samplerSteps int) []float64 {
-	var sum []float64
+func (r *Comparison) hasAccuracy() bool {
 	for _, run := range r.Runs {
-		if run.Arm != arm {
-			continue
-		}
-		at := 0
 		for _, e := range run.Evaluations {
-			if e.SamplerSteps != samplerSteps || e.ClassAccuracy == nil {
-				continue
+			if e.ClassAccuracy != nil {
+				return true
 			}
-			if at == len(sum) {
-				sum = append(sum, 0)
-			}
-			sum[at] += *e.ClassAccuracy / float64(len(r.Seeds))
-			at++
 		}
 	}
-	return sum
+	return false
 }
 
-// meanOf averages the chosen rows.
-func meanOf(rows [][]float64, chosen []int) []float64 {
-	mean := make([]float64, len(rows[0]))
-	for _, i := range chosen {
-		for k, x := range rows[i] {
-			mean[k] += x / float64(len(chosen))
+// less is a − b; not finite where one of them is not.
+func less(a, b [][]float64) [][]float64 {
+	out := make([][]float64, len(a))
+	for i := range a {
+		for k := range a[i] {
+			out[i] = append(out[i], a[i][k]-b[i][k])
 		}
-	}
-	return mean
-}
-
-func standardErrors(rows [][]float64, mean []float64) []float64 {
-	n := float64(len(rows))
-	out := make([]float64, len(mean))
-	for k, m := range mean {
-		for _, row := range rows {
-			out[k] += (row[k] - m) * (row[k] - m)
-		}
-		out[k] = math.Sqrt(out[k] / (n - 1) / n)
 	}
 	return out
 }
 
-func (r *Comparison) speedup(arm string, samplerSteps int, baseline, rows [][]float64, all []int) CompareSpeedup {
-	s := CompareSpeedup{Arm: arm, SamplerSteps: samplerSteps}
-	b, a := meanOf(baseline, all), meanOf(rows, all)
-	var reached float64
-	s.ThresholdFID, s.BaselineSteps, reached = r.race(b, a)
-	if ratio := s.BaselineSteps / reached; !math.IsInf(reached, 1) {
-		s.ArmSteps, s.Speedup = &reached, &ratio
-	}
-	last := len(r.At) - 1
-	s.FinalFID = CompareFinal{Arm: a[last], Baseline: b[last], Difference: a[last] - b[last]}
-	if len(all) < 2 {
-		return s
-	}
-	ratios, differences := make([]float64, resamples), make([]float64, resamples)
-	draws := rng.New(0, "compare/bootstrap", 0) // the same seeds for every arm
-	for i := range ratios {
-		chosen := make([]int, len(all))
-		for k := range chosen {
-			chosen[k] = draws.Intn(len(all))
+// meansOf are the columns' means and half widths.
+func meansOf(rows [][]float64) (means, halves []runlog.Number) {
+	column := make([]float64, len(rows))
+	for k := range rows[0] {
+		for i := range rows {
+			column[i] = rows[i][k]
 		}
-		b, a := meanOf(baseline, chosen), meanOf(rows, chosen)
-		_, steps, reached := r.race(b, a)
-		ratios[i] = steps / reached // 0 where it is not reached
-		differences[i] = a[last] - b[last]
+		mean, half := metrics.TInterval(column)
+		means, halves = append(means, runlog.Number(mean)), append(halves, runlog.Number(half))
 	}
-	s.Resamples = resamples
-	s.Interval, s.FinalFID.Interval = interval(ratios), interval(differences)
+	return means, halves
+}
+
+func (r *Comparison) speedup(arm string, samplerSteps int, baseline, rows [][]float64) CompareSpeedup {
+	s := CompareSpeedup{Arm: arm, SamplerSteps: samplerSteps}
+	logs := make([]float64, len(rows))
+	for i := range rows {
+		race := r.race(baseline[i], rows[i])
+		race.Seed = r.Seeds[i]
+		if !math.IsInf(float64(race.ArmSteps), 1) {
+			s.Reached++
+		}
+		logs[i] = math.Log(float64(race.Speedup))
+		s.Seeds = append(s.Seeds, race)
+	}
+	mean, half := metrics.TInterval(logs)
+	s.Speedup = runlog.Number(math.Exp(mean))
+	if !math.IsNaN(half) {
+		s.Interval = &[2]float64{math.Exp(mean - half), math.Exp(mean + half)}
+	}
 	return s
 }
 
-// race returns the baseline's lowest FID, its first step there, and the arm's
-// first step that is as low, +Inf where there is none.
-func (r *Comparison) race(baseline, arm []float64) (threshold, steps, reached float64) {
-	best := 0
-	for k, x := range baseline {
-		if x < baseline[best] {
-			best = k
+// race compares two curves of one seed.
+func (r *Comparison) race(baseline, arm []float64) CompareRace {
+	lowest := func(row []float64) float64 {
+		least := math.Inf(1)
+		for _, x := range row {
+			least = min(least, x)
 		}
+		return least
 	}
-	threshold, steps = baseline[best], float64(r.At[best])
-	for k, x := range arm {
-		if x > threshold {
-			continue
-		}
-		if k == 0 {
-			return threshold, steps, float64(r.At[0])
-		}
-		before, at := arm[k-1], float64(r.At[k-1])
-		return threshold, steps, at + (float64(r.At[k])-at)*(before-threshold)/(before-x)
+	threshold := lowest(baseline)
+	common := max(threshold, lowest(arm))
+	return CompareRace{
+		ThresholdFID: runlog.Number(threshold), BaselineSteps: runlog.Number(r.stepsTo(threshold, baseline)), ArmSteps: runlog.Number(r.stepsTo(threshold, arm)),
+		CommonFID: runlog.Number(common), Speedup: runlog.Number(r.stepsTo(common, baseline) / r.stepsTo(common, arm)),
 	}
-	return threshold, steps, math.Inf(1)
 }
 
-func interval(values []float64) *[2]float64 {
-	slices.SortFunc(values, cmp.Compare[float64])
-	n := float64(len(values) - 1)
-	return &[2]float64{values[int(math.Round(0.025*n))], values[int(math.Round(0.975*n))]}
+// stepsTo is when a curve first comes down to a FID: +Inf where it does not, or
+// where there is no such FID.
+func (r *Comparison) stepsTo(fid float64, row []float64) float64 {
+	for k, x := range row {
+		switch {
+		case x > fid || math.IsInf(fid, 1):
+			continue
+		case k == 0 || x == fid:
+			return float64(r.At[k])
+		}
+		before, at := math.Log(max(row[k-1], tiny)), float64(r.At[k-1])
+		return at + (float64(r.At[k])-at)*(before-math.Log(max(fid, tiny)))/(before-math.Log(max(x, tiny)))
+	}
+	return math.Inf(1)
 }
+
+// tiny stands for a FID of 0, which has no logarithm.
+const tiny = 1e-12

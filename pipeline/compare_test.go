@@ -1,12 +1,16 @@
 package pipeline
 
 import (
+	"encoding/json"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"immiscible/pipeline/metrics"
+	"immiscible/pipeline/runlog"
 )
 
 // Every named arm gives settings that a run accepts, with labels and without,
@@ -59,6 +63,9 @@ func made(at []int, arms map[string][][]float64, names ...string) *Comparison {
 			}
 			run := CompareRun{Arm: name, Seed: int64(seed)}
 			for k, x := range row {
+				if math.IsInf(x, 1) {
+					break
+				}
 				run.Evaluations = append(run.Evaluations, CompareEvaluation{Step: at[k], SamplerSteps: 10, FID: x})
 			}
 			r.Runs = append(r.Runs, run)
@@ -68,55 +75,75 @@ func made(at []int, arms map[string][][]float64, names ...string) *Comparison {
 	return r
 }
 
-// Speed-ups of curves whose crossings are known.
+// Speed-ups of one seed's curves whose crossings are known: between judged steps
+// the logarithm of the FID is linear.
 func TestSpeedup(t *testing.T) {
-	at := []int{100, 200, 400, 800}
-	r := made(at, map[string][][]float64{
+	inf := math.Inf(1)
+	r := made([]int{100, 200, 400, 800}, map[string][][]float64{
 		"base":  {{40, 30, 20, 25}}, // lowest at 400
 		"twice": {{30, 20, 15, 12}}, // there at 200
-		"part":  {{50, 40, 24, 16}}, // 24 → 16 between 400 and 800: 20 at 600
+		"part":  {{50, 40, 40, 10}}, // halfway in the logarithm from 40 to 10 is 20
 		"first": {{19, 19, 19, 19}}, // there from the start
-		"never": {{50, 40, 30, 21}},
-	}, "base", "twice", "part", "first", "never")
-	want := map[string]float64{"twice": 200, "part": 600, "first": 100}
-	if len(r.Speedups) != 4 {
-		t.Fatalf("%d speed-ups, want 4", len(r.Speedups))
-	}
-	for _, s := range r.Speedups {
-		if s.ThresholdFID != 20 || s.BaselineSteps != 400 || s.Interval != nil {
-			t.Errorf("%s: threshold %v at %v, interval %v", s.Arm, s.ThresholdFID, s.BaselineSteps, s.Interval)
+		"never": {{50, 40, 30, 30}}, // its 30 at 400, which the baseline has at 200
+		"ends":  {{30, 25, inf, inf}},
+		"none":  {{inf, inf, inf, inf}},
+	}, "base", "twice", "part", "first", "never", "ends", "none")
+	// 25 lies between the baseline's 30 at 200 and 20 at 400.
+	ends := 200 + 200*math.Log(30./25)/math.Log(30./20)
+	for i, want := range []struct{ armSteps, common, speedup float64 }{
+		{200, 20, 2}, {600, 20, 400. / 600}, {100, 20, 4}, {inf, 30, 0.5}, {inf, 25, ends / 200}, {inf, inf, math.NaN()},
+	} {
+		s := r.Speedups[i]
+		got := s.Seeds[0]
+		same := func(a runlog.Number, b float64) bool {
+			return float64(a) == b || math.IsNaN(float64(a)) && math.IsNaN(b) || math.Abs(float64(a)-b) < 1e-9
 		}
-		steps, ok := want[s.Arm]
-		if ok != (s.ArmSteps != nil) || ok && (*s.ArmSteps != steps || *s.Speedup != 400/steps) {
-			t.Errorf("%s: %+v, want %v steps", s.Arm, s, steps)
+		if !same(got.ThresholdFID, 20) || !same(got.BaselineSteps, 400) || !same(got.ArmSteps, want.armSteps) || !same(got.CommonFID, want.common) || !same(got.Speedup, want.speedup) {
+			t.Errorf("%s: %+v, want %+v", s.Arm, got, want)
+		}
+		if reached := !math.IsInf(want.armSteps, 1); (s.Reached == 1) != reached || !same(s.Speedup, want.speedup) || s.Interval != nil {
+			t.Errorf("%s: %+v, want %v and no interval", s.Arm, s, want)
 		}
 	}
-	if f := r.Speedups[0].FinalFID; f.Arm != 12 || f.Baseline != 25 || f.Difference != -13 {
-		t.Errorf("final FID %+v", f)
+	text, err := json.Marshal(r)
+	if err != nil || !strings.Contains(string(text), `"fid":[30,25,null,null]`) || !strings.Contains(string(text), `"speedup":null`) {
+		t.Errorf("%v: a run that diverged is %s", err, text)
+	}
+	r = made([]int{100, 200}, map[string][][]float64{"base": {{inf, inf}}, "arm": {{30, 20}}}, "base", "arm")
+	if s := r.Speedups[0]; !math.IsNaN(float64(s.Speedup)) || s.Reached != 0 {
+		t.Errorf("the baseline diverged: %+v", s)
 	}
 }
 
-// Intervals over seeds: of equal seeds a point; of unequal ones between the
-// single seeds' values, and the same for every call.
+// Intervals over seeds are of what arms of one seed differ by: a shift that all
+// arms of a seed share leaves none.
 func TestSpeedupInterval(t *testing.T) {
 	at := []int{100, 200, 400}
-	same := made(at, map[string][][]float64{"base": {{40, 30, 20}, {40, 30, 20}}, "arm": {{30, 20, 10}, {30, 20, 10}}}, "base", "arm").Speedups[0]
-	if same.Interval == nil || *same.Interval != [2]float64{2, 2} || *same.FinalFID.Interval != [2]float64{-10, -10} {
-		t.Errorf("equal seeds: %+v", same)
+	r := made(at, map[string][][]float64{
+		"base": {{40, 30, 20}, {80, 60, 40}, {4, 3, 2}},
+		"arm":  {{30, 20, 10}, {60, 40, 20}, {3, 2, 1}},
+		"slow": {{40, 30, 20}, {80, 60, 40}, {4, 4, 2}},
+		"each": {{30, 20, 15}, {40, 40, 40}, {2, 1, 1}}, // there at 200, 100 and 100
+	}, "base", "arm", "slow", "each")
+	if s := r.Speedups[0]; s.Reached != 3 || math.Abs(float64(s.Speedup)-2) > 1e-12 || math.Abs(s.Interval[0]-2) > 1e-12 || math.Abs(s.Interval[1]-2) > 1e-12 {
+		t.Errorf("twice as fast in every seed: %+v, interval %v", s, s.Interval)
 	}
-	rows := map[string][][]float64{"base": {{40, 30, 20}, {42, 31, 22}, {41, 30, 21}}, "arm": {{30, 20, 10}, {40, 30, 30}, {35, 22, 15}}}
-	a, b := made(at, rows, "base", "arm"), made(at, rows, "base", "arm")
-	s := a.Speedups[0]
-	// The second seed never gets there; the first is twice as fast.
-	if *s.Interval != *b.Speedups[0].Interval || s.Interval[0] != 0 || s.Interval[1] != 2 {
-		t.Errorf("interval %v, again %v, want 0 to 2", *s.Interval, *b.Speedups[0].Interval)
+	s := r.Speedups[2] // 2, 4 and 4: logarithms with mean 5/3 ln 2 and standard error ln 2/3
+	half := 4.30265 * math.Ln2 / 3
+	if want := math.Pow(2, 5./3); math.Abs(float64(s.Speedup)-want) > 1e-12 || math.Abs(math.Log(s.Interval[0]/want)+half) > 1e-5 || math.Abs(math.Log(s.Interval[1]/want)-half) > 1e-5 {
+		t.Errorf("2, 4 and 4 times: %+v, interval %v", s, s.Interval)
 	}
-	if d := s.FinalFID; math.Abs(d.Difference-(55-63)/3.) > 1e-12 || d.Interval[0] != -10 || d.Interval[1] != 8 {
-		t.Errorf("final FID %+v %v", d, *d.Interval)
+	c := r.Curves[1]
+	for k := range at { // 10, 20 and 1 less at every step
+		if want := -31. / 3; math.Abs(float64(c.Difference[k])-want) > 1e-12 {
+			t.Errorf("differences %v, want %v", c.Difference, want)
+		}
 	}
-	c := a.Curves[1]
-	if math.Abs(c.FID[0]-35) > 1e-12 || math.Abs(c.StandardError[0]-5/math.Sqrt(3)) > 1e-12 {
-		t.Errorf("curve %+v, want mean 35 and standard error %v", c, 5/math.Sqrt(3))
+	if mean, half := metrics.TInterval([]float64{30, 60, 3}); float64(c.FID[0]) != mean || float64(c.FIDHalf[0]) != half {
+		t.Errorf("curve %+v, want %v ± %v", c, mean, half)
+	}
+	if r.Curves[0].Difference != nil || r.Curves[2].Difference[0] != 0 || r.Curves[2].DifferenceHalf[0] != 0 {
+		t.Errorf("differences %v and %v, want none and 0", r.Curves[0].Difference, r.Curves[2].Difference)
 	}
 }
 
@@ -134,12 +161,12 @@ func TestEvaluationsAfterAKill(t *testing.T) {
 		if !v.has(10, 5) || v.has(20, 5) || len(v.all) != 1 {
 			t.Errorf("after %q: %+v", torn, v.all)
 		}
-		if err := v.add(CompareEvaluation{Step: 20, SamplerSteps: 5, FID: 2}); err != nil {
+		if err := v.add(keptEvaluation{CompareEvaluation{Step: 20, SamplerSteps: 5, FID: 2}, 1.5}); err != nil {
 			t.Fatal(err)
 		}
 		v.close()
 		text, _ := os.ReadFile(path)
-		if want := `{"step":10,"sampler_steps":5,"fid":3}` + "\n" + `{"step":20,"sampler_steps":5,"fid":2}` + "\n"; string(text) != want {
+		if want := `{"step":10,"sampler_steps":5,"fid":3}` + "\n" + `{"step":20,"sampler_steps":5,"fid":2,"seconds":1.5}` + "\n"; string(text) != want {
 			t.Errorf("after %q: file %q, want %q", torn, text, want)
 		}
 	}

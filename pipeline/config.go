@@ -51,15 +51,15 @@ type ConfigData struct {
 	CropSize      int      `toml:"crop_size" range:"[0,]" doc:"side of that square in the image's own pixels, before the resize (140 or 148 for CelebA); 0: the short side"`
 	Flip          bool     `toml:"flip" doc:"mirror half of the images left to right"`
 	Filter        string   `toml:"filter" is:"bilinear|bicubic|lanczos" doc:"resampling filter, as PIL names and computes it"`
-	Pad           int      `toml:"pad" range:"[0,]" doc:"pixels of black added to each side, after the resize to resolution − 2·pad"`
-	Workers       int      `toml:"workers" range:"[1,]" doc:"decoding goroutines; changes no bit of the result"`
-	Prefetch      int      `toml:"prefetch" range:"[1,]" doc:"batches decoded ahead; changes no bit of the result"`
+	Pad           int      `toml:"pad" range:"[0,8191]" doc:"pixels of black added to each side, after the resize to resolution − 2·pad"`
+	Workers       int      `toml:"workers" range:"[1,4096]" doc:"decoding goroutines; changes no bit of the result"`
+	Prefetch      int      `toml:"prefetch" range:"[1,65536]" doc:"batches decoded ahead; changes no bit of the result"`
 	Window        int      `toml:"window" range:"[0,]" doc:"0: the whole epoch is shuffled exactly; n: shards come in a drawn order and n records are shuffled together, for storage that is slow to seek (a network, a spinning disk)"`
 	CacheDir      string   `toml:"cache_dir" doc:"folder for what is read from servers, and for indices of tars; \"none\": no folder; empty: immiscible/shards in the user's cache folder, for remote sources only"`
-	CacheGiB      int      `toml:"cache_gib" range:"[1,]" doc:"bound on what cache_dir keeps of remote shards, in GiB; processes may share it"`
+	CacheGiB      int      `toml:"cache_gib" range:"[1,1048576]" doc:"bound on what cache_dir keeps of remote shards, in GiB; processes may share it"`
 	BadRecords    string   `toml:"bad_records" is:"skip|error" doc:"a record that cannot be read: the next good one of its shard takes its place, or the run stops"`
 	BadLimit      int      `toml:"bad_limit" range:"[0,]" doc:"different bad records after which the run stops; 0: no limit"`
-	NumClasses    int      `toml:"num_classes" range:"[0,]" doc:"classes that condition the model; 0: unconditional, labels are ignored"`
+	NumClasses    int      `toml:"num_classes" range:"[0,1048576]" doc:"classes that condition the model; 0: unconditional, labels are ignored"`
 	ExifTranspose bool     `toml:"exif_transpose" doc:"turn photographs upright by their EXIF orientation (torchvision does not, Hugging Face does)"`
 	ImageKey      string   `toml:"image_key" doc:"column of a parquet file that holds the image, or of a table that holds its file's name; empty: \"image\", \"img\" …, \"file_name\" …"`
 	LabelKey      string   `toml:"label_key" doc:"column, field of a .json member or attribute of CelebA that holds the label; empty: .cls, the class folder, \"label\""`
@@ -73,14 +73,14 @@ type ConfigData struct {
 // ConfigNoise is the [noise] table.
 type ConfigNoise struct {
 	Pairing   string  `toml:"pairing" is:"linear|knn|independent" doc:"linear: exact assignment over a pool; knn: the nearest of knn_k draws, per image; independent: plain diffusion"`
-	PoolSize  int     `toml:"pool_size" range:"[1,]" doc:"images that one linear assignment sees; a multiple of batch_size"`
+	PoolSize  int     `toml:"pool_size" range:"[1,1048576]" doc:"images that one linear assignment sees; a multiple of batch_size"`
 	Cost      string  `toml:"cost" is:"l2sq|dot|l2|l1" doc:"distance that the assignment minimises; l2sq and dot choose alike and are fastest"`
 	CostDtype string  `toml:"cost_dtype" is:"float32|float16" doc:"digits that costs are rounded to; float16 is the papers' quantized assignment"`
 	PerClass  bool    `toml:"per_class" doc:"assign within each class, so that noise does not tell the class; needs num_classes"`
 	KNNK      float64 `toml:"knn_k" range:"[1,]" doc:"candidates that each image chooses from, any real number; 1: independent"`
 	KNNScore  string  `toml:"knn_score" is:"l2|dot" doc:"nearest by distance (favours short noise) or by inner product (does not)"`
 	Center    string  `toml:"center" is:"none|global|class" doc:"knn: choose along the image less this mean, so that noise tells neither the mean image nor (class) the class"`
-	Whiten    int     `toml:"whiten" range:"[0,]" doc:"knn: leading principal directions in which images are divided by their deviation before they choose, so that noise is not stretched along them; 0: off"`
+	Whiten    int     `toml:"whiten" range:"[0,1048576]" doc:"knn: leading principal directions in which images are divided by their deviation before they choose, so that noise is not stretched along them; 0: off"`
 
 	StatisticsExamples int `toml:"statistics_examples" range:"[2,]" doc:"center and whiten: examples of the first epoch that are read before the first step; at most all are"`
 
@@ -92,7 +92,7 @@ type ConfigNoise struct {
 
 // ConfigScheduler is the [scheduler] table.
 type ConfigScheduler struct {
-	NumTrainTimesteps   int     `toml:"num_train_timesteps" range:"[1,]" doc:"noise levels"`
+	NumTrainTimesteps   int     `toml:"num_train_timesteps" range:"[1,1048576]" doc:"noise levels"`
 	BetaStart           float64 `toml:"beta_start" range:"(0,1)" doc:"beta of the first timestep"`
 	BetaEnd             float64 `toml:"beta_end" range:"(0,1)" doc:"beta of the last timestep; at least beta_start"`
 	BetaSchedule        string  `toml:"beta_schedule" is:"linear|scaled_linear|squaredcos_cap_v2|sigmoid" doc:"how beta grows between them; squaredcos_cap_v2 uses neither"`
@@ -107,8 +107,8 @@ type ConfigScheduler struct {
 
 // ConfigTrain is the [train] table.
 type ConfigTrain struct {
-	BatchSize             int     `toml:"batch_size" range:"[1,]" doc:"images that one optimizer step sees"`
-	MicroBatch            int     `toml:"micro_batch" range:"[0,]" doc:"images that are in memory at once; divides batch_size; 0: batch_size"`
+	BatchSize             int     `toml:"batch_size" range:"[1,1048576]" doc:"images that one optimizer step sees"`
+	MicroBatch            int     `toml:"micro_batch" range:"[0,1048576]" doc:"images that are in memory at once; divides batch_size; 0: batch_size"`
 	MaxSteps              int     `toml:"max_steps" range:"[1,]" resume:"free" doc:"optimizer steps of the whole run"`
 	Seed                  int64   `toml:"seed" range:"[0,]" doc:"decides order, crops, timesteps, noise, dropout and new weights"`
 	PredictionType        string  `toml:"prediction_type" is:"epsilon|v_prediction|sample" doc:"what the model predicts; written into scheduler_config.json"`
@@ -119,7 +119,7 @@ type ConfigTrain struct {
 	MaxGradNorm           float64 `toml:"max_grad_norm" range:"[0,]" doc:"gradients of a larger global norm are scaled down to it; 0: off"`
 	MaxBadSteps           int     `toml:"max_bad_steps" range:"[1,]" doc:"steps in a row that may be skipped for a gradient that is not finite"`
 	MixedPrecision        string  `toml:"mixed_precision" is:"no|fp16|bf16" doc:"type of convolutions and matrix products; weights, norms' statistics, loss and gradients stay float32. fp16 scales the loss as PyTorch's GradScaler does; bf16 needs a GPU, and leaves convolutions in float32"`
-	GradientCheckpointing bool    `toml:"gradient_checkpointing" doc:"keep a block's input only and compute its inside again for its gradients: less memory, more time, the same bits"`
+	GradientCheckpointing bool    `toml:"gradient_checkpointing" doc:"keep a block's input only and compute its inside again for its gradients: less memory, more time; the same bits in float32, up to half precision's rounding in fp16 and bf16"`
 
 	Parameters []string `toml:"parameters" doc:"glob, or an array of globs, over state-dict keys: which weights are trained; * crosses dots"`
 }
@@ -160,7 +160,7 @@ type ConfigSample struct {
 	Steps      int     `toml:"steps" range:"[1,]" doc:"denoising steps of a sample; at most num_train_timesteps"`
 	Sampler    string  `toml:"sampler" is:"ddim|ddpm|pndm|euler|euler_a|dpm++_2m|dpm++_2m_karras" doc:"how a sample is denoised"`
 	Eta        float64 `toml:"eta" range:"[0,1]" doc:"DDIM: noise that is put back; 0 is deterministic, 1 has DDPM's variance"`
-	PerClass   int     `toml:"per_class" range:"[1,]" doc:"images a class or prompt, a row each; of an unconditional model, rows and images a row"`
+	PerClass   int     `toml:"per_class" range:"[1,1024]" doc:"images a class or prompt, a row each; of an unconditional model, rows and images a row"`
 
 	Prompts       []string `toml:"prompts" list:"any" doc:"of a text-conditioned model: prompts, a row each; empty: the captions of the first 8 classes, or the empty prompt"`
 	GuidanceScale float64  `toml:"guidance_scale" range:"[1,]" doc:"classifier-free guidance; 1: off; more needs an unconditional half (conditioning_dropout, or pretrained Stable Diffusion)"`
@@ -175,7 +175,7 @@ type ConfigLog struct {
 type ConfigRuntime struct {
 	Provider string `toml:"provider" is:"auto|cpu|cuda" resume:"free" doc:"auto: cuda where it works, else cpu"`
 	DeviceID int    `toml:"device_id" range:"[0,]" resume:"free" doc:"which GPU"`
-	Threads  int    `toml:"threads" range:"[0,]" resume:"free" doc:"CPU threads; 0: one a core"`
+	Threads  int    `toml:"threads" range:"[0,4096]" resume:"free" doc:"CPU threads; 0: one a core"`
 	Library  string `toml:"library" resume:"free" doc:"path of the ONNX Runtime library; empty: as doctor finds it"`
 
 	Deterministic bool `toml:"deterministic" resume:"free" doc:"kernels whose sums do not depend on timing: a resumed run has the same bits on a GPU too, more slowly; on the CPU it always has"`

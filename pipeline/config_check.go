@@ -4,12 +4,20 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
+
+	"immiscible/pipeline/whole"
 )
+
+// maxPixels bounds what one step, or one sample grid, may hold: 2²⁰ images of
+// 512×512. It is far beyond any machine, and keeps sizes that are worked out from
+// it, such as bytes and floating-point operations, within an int64.
+const maxPixels = 1 << 38
+
+// maxResolution is the range of [data] resolution, in pixels.
+const maxResolution = 1 << 14
 
 // Validate says what is impossible in c: a value outside its range, or two
 // values that contradict each other. The error names both keys and values.
@@ -24,7 +32,12 @@ func (c Config) Validate() error {
 		return err
 	}
 	train, data, noise, scheduler := c.Train, c.Data, c.Noise, c.Scheduler
+	most := maxPixels / (data.Resolution * data.Resolution) // images
 	switch {
+	case train.BatchSize > most:
+		return fmt.Errorf("[train] batch_size = %d images of [data] resolution = %d: want at most %d of them", train.BatchSize, data.Resolution, most)
+	case c.sampleCount() > most:
+		return fmt.Errorf("[sample] per_class = %d makes a grid of %d images of [data] resolution = %d: want at most %d of them", c.Sample.PerClass, c.sampleCount(), data.Resolution, most)
 	case train.MicroBatch > 0 && train.BatchSize%train.MicroBatch != 0:
 		return fmt.Errorf("[train] micro_batch = %d does not divide batch_size = %d: want one of its divisors, or 0", train.MicroBatch, train.BatchSize)
 	case noise.Pairing == "linear" && noise.PoolSize%train.BatchSize != 0:
@@ -203,35 +216,7 @@ func (c Config) MarshalJSON() ([]byte, error) {
 }
 
 // Save writes Text to path: whole, or not at all.
-func (c Config) Save(path string) error {
-	if err := writeWhole(path, []byte(c.Text())); err != nil {
-		return fmt.Errorf("write configuration: %w", err)
-	}
-	return nil
-}
-
-// writeWhole writes a file whole, or not at all, and flushes it to the disk.
-func writeWhole(path string, content []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-"+filepath.Base(path)+"-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Chmod(0o644)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	return err
-}
+func (c Config) Save(path string) error { return whole.File(path, []byte(c.Text())) }
 
 // UNetJSON is [model.unet] as a diffusers unet/config.json, with null for
 // "none". Keys are sorted.

@@ -29,16 +29,13 @@ type PlanMemory struct {
 	Gradients   int64 `json:"gradients"` // with micro-batches, their sum too
 	Moments     int64 `json:"moments"`
 	EMA         int64 `json:"ema"`
-	Inputs      int64 `json:"inputs"`
+	Inputs      int64 `json:"inputs"`      // on a GPU twice: the next ones are there while a step runs
+	Pairing     int64 `json:"pairing"`     // images, noise and products of a pool, where a GPU multiplies them
 	Activations int64 `json:"activations"` // of the training graph; weights cast to half are among them
 	Workspace   int64 `json:"workspace"`   // of the update's graph, and of the provider's libraries
 	Sampling    int64 `json:"sampling"`    // activations of the sample grid's graph
 	Total       int64 `json:"total"`
 }
-
-// cudaLibraries is what a CUDA context, cuBLAS, cuDNN and their scratch take: a
-// round figure, not measured.
-const cudaLibraries = 600 << 20
 
 // DryRun works out a run's size without starting it: no library, no data.
 func DryRun(c Config) (*Plan, error) {
@@ -80,6 +77,15 @@ func (s *subject) plan(c Config) (*Plan, error) {
 			m.Inputs += v.Bytes()
 		}
 	}
+	if provider != "cpu" {
+		m.Inputs *= 2
+	}
+	if c.productOnDevice(provider) {
+		channels, _ := s.unet.Channels()
+		dim := channels * options.Height * options.Width
+		rows, cols := productBlock(c.poolSize(), dim)
+		m.Pairing = 4 * int64(rows*dim+cols*dim+rows*cols)
+	}
 	if g, err = c.mixed(g, provider); err != nil {
 		return nil, err
 	}
@@ -113,14 +119,14 @@ func (s *subject) plan(c Config) (*Plan, error) {
 		return nil, err
 	}
 	m.Sampling = eval.PeakBytes()
-	m.Total = p.StateBytes + m.Inputs + m.Activations + m.Workspace + m.Sampling
+	m.Total = p.StateBytes + m.Inputs + m.Pairing + m.Activations + m.Workspace + m.Sampling
 	return p, nil
 }
 
 // runs is a graph as newSession hands it to the provider. The CPU provider
 // computes float16 in float32, whose copies are not in the estimate.
 func runs(g *graph.Graph, provider string) (*graph.Graph, error) {
-	if provider == "cpu" && !g.Has(graph.Float16) {
+	if loweringOf(g, provider).native {
 		return graph.Native(g)
 	}
 	return graph.Lower(g)
@@ -139,6 +145,9 @@ func (p *Plan) String() string {
 	fmt.Fprintf(&b, "activations       %s (estimate, micro-batch of %d)\n", mebibytes(p.ActivationBytes), p.Config.Train.MicroBatch)
 	fmt.Fprintf(&b, "sample grid       %s (estimate)\n", mebibytes(m.Sampling))
 	fmt.Fprintf(&b, "workspace         %s (estimate)\n", mebibytes(m.Workspace))
+	if m.Pairing > 0 {
+		fmt.Fprintf(&b, "pairing           %s\n", mebibytes(m.Pairing))
+	}
 	fmt.Fprintf(&b, "memory            %s\n", mebibytes(m.Total))
 	for i, v := range p.Largest {
 		name := ""

@@ -28,6 +28,9 @@ type featureSet struct {
 	set      EvaluatedSet
 	moments  metrics.Moments
 	features *metrics.Features
+
+	keepTexts int      // how many of the data set's captions are wanted
+	texts     []string // in its order
 }
 
 // featureReader reads sets. The network is loaded at the first set of images.
@@ -52,11 +55,8 @@ func (r *featureReader) network() *EvaluatedFeature {
 	if r.net == nil {
 		return nil
 	}
-	f := &EvaluatedFeature{Name: r.net.Name, SHA256: r.net.Digest}
-	if r.options.Features.Model != fashion.Name {
-		f.InputRange, f.Resize = r.options.Features.InputRange, r.options.Features.Resize
-	}
-	return f
+	f := featureNetwork(r.net, r.options.Features)
+	return &f
 }
 
 // read makes a set of what the user named.
@@ -308,6 +308,9 @@ func (r *featureReader) dataset(ctx context.Context, s *featureSet, o datasets.O
 		}
 		for i := range n {
 			digests = append(digests, pixelDigest(b.Pixels[i*dim:(i+1)*dim]))
+			if len(s.texts) < s.keepTexts {
+				s.texts = append(s.texts, b.Texts[i])
+			}
 		}
 		bar.Set(done+n, "")
 	}

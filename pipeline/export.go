@@ -93,6 +93,9 @@ func Export(o ExportOptions) error {
 	if o.Height%factor != 0 || o.Width%factor != 0 {
 		return fmt.Errorf("-resolution %dx%d: want multiples of %d pixels, one latent of the VAE", o.Height, o.Width, factor)
 	}
+	if most := maxPixels / (o.Height * o.Width); o.Batch > most {
+		return fmt.Errorf("-batch %d images of %dx%d: want at most %d of them", o.Batch, o.Height, o.Width, most)
+	}
 	if m.Text != nil && o.Tokens == 0 {
 		o.Tokens = m.Text.MaxPositionEmbeddings
 	}

@@ -138,6 +138,10 @@ type GenerateOptions struct {
 	Noise func(dst []float32, image, step int)
 	// Progress is told of every finished step; nil: nobody is.
 	Progress func()
+	// Watch sees the samples of images first… before a step, and the model's
+	// output for them, both [any number, C, H, W], to read and not to keep; nil:
+	// nobody does.
+	Watch func(first, step int, samples, output []float32)
 }
 
 // guided reports whether guidance needs the model's answer to "no condition".
@@ -195,6 +199,10 @@ func (g *Generator) Generate(ctx context.Context, samples []float32, labels []in
 				if x-x != 0 {
 					return &notFiniteError{image: image(i / dim), step: step, timestep: t}
 				}
+			}
+			if o.Watch != nil {
+				rows := min(g.Batch, n-at) * dim
+				o.Watch(at, step, batch[:rows], output[:rows])
 			}
 			var noise []float32
 			if o.Sampler.NeedsNoise(step) {

@@ -14,14 +14,20 @@ import (
 	"immiscible/models/onnx"
 	"immiscible/models/safetensors"
 	"immiscible/models/unet"
+	"immiscible/pipeline/whole"
 )
 
 // UnpackGraph makes a diffusers folder out of an exported denoiser: config.json,
 // which must stand beside the file (optimum puts it there), the weights under
 // their state-dict keys, and scheduler_config.json where there is one. It fails
 // unless the file's parameters are exactly those of the model that config.json
-// describes, in shape too.
+// describes, in shape too. The folder out must not exist or be empty, and appears
+// whole or not at all.
 func UnpackGraph(file, out string) error {
+	return whole.Folder(out, func(dir string) error { return unpackGraph(file, dir) })
+}
+
+func unpackGraph(file, dir string) error {
 	f, err := importer.Open(file)
 	if err != nil {
 		return err
@@ -47,25 +53,19 @@ func UnpackGraph(file, out string) error {
 	if err != nil {
 		return err
 	}
-	if entries, err := os.ReadDir(out); err == nil && len(entries) > 0 {
-		return fmt.Errorf("-out %s is not empty: name another folder", out)
-	}
-	if err := os.MkdirAll(out, 0o755); err != nil {
-		return fmt.Errorf("-out %s: %w: name a folder that can be written", out, err)
-	}
-	if err := safetensors.Write(filepath.Join(out, "diffusion_pytorch_model.safetensors"), map[string]string{"format": "pt"}, held); err != nil {
+	if err := safetensors.Write(filepath.Join(dir, weightsFile), map[string]string{"format": "pt"}, held); err != nil {
 		return err
 	}
 	if scheduler := schedulerNear(file); scheduler != "" {
 		text, err := os.ReadFile(scheduler)
 		if err == nil {
-			err = os.WriteFile(filepath.Join(out, "scheduler_config.json"), text, 0o644)
+			err = os.WriteFile(filepath.Join(dir, "scheduler_config.json"), text, 0o644)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	return os.WriteFile(filepath.Join(out, "config.json"), text, 0o644)
+	return os.WriteFile(filepath.Join(dir, "config.json"), text, 0o644)
 }
 
 // stateDict gives a file's weights the keys and shapes of a model's parameters.
@@ -135,8 +135,14 @@ func transposed2(x []float32, rows, cols int) []float32 {
 
 // RepackGraph writes a copy of an ONNX file with trained weights: those of a
 // safetensors file, under the names that the file has or under state-dict keys.
-// Names, types and layout stay. Large weights go into external data.
+// Names, types and layout stay. Large weights go into external data, out + "_data".
+// There must be no file out.
 func RepackGraph(file, weights, out string) error {
+	for _, path := range []string{out, out + "_data"} {
+		if _, err := os.Lstat(path); err == nil {
+			return fmt.Errorf("-out %s exists: name another file, or remove it", path)
+		}
+	}
 	f, err := importer.Open(file)
 	if err != nil {
 		return err
@@ -212,7 +218,7 @@ func openSource(path string) (*models.Model, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(temp)
-	if err := UnpackGraph(file, temp); err != nil {
+	if err := unpackGraph(file, temp); err != nil {
 		return nil, err
 	}
 	m, err := models.Open(temp, "unet")

@@ -10,9 +10,9 @@ import (
 
 	"immiscible/models"
 	"immiscible/models/engine"
-	"immiscible/pipeline/checkpoint"
 	"immiscible/pipeline/diffusion"
 	"immiscible/pipeline/sampler"
+	"immiscible/pipeline/whole"
 )
 
 // ImagesOptions say which images GenerateImages makes, and how.
@@ -187,7 +187,7 @@ func (j *imageJob) make(ctx context.Context, missing []int) error {
 	if err := os.MkdirAll(j.Out, 0o755); err != nil {
 		return fmt.Errorf("-out %s: %w: name a folder that can be written", j.Out, err)
 	}
-	if err := checkpoint.Sweep(j.Out); err != nil {
+	if err := whole.Sweep(j.Out); err != nil {
 		return err
 	}
 	w, err := j.startWriter(len(missing))

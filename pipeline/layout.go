@@ -39,11 +39,6 @@ type Layout struct {
 // 31.5 ms at this size, 72 ms tensor by tensor.
 const maxChunk = 1 << 20
 
-// cudaChunk is 8 Mi elements, not measured: each run of a flat graph ends with a
-// wait for the GPU, and 860 M parameters would take 820 of them at maxChunk. Its
-// intermediate values are then a few times 32 MiB.
-const cudaChunk = 8 << 20
-
 // NewLayout places the parameters of a training or evaluation graph.
 func NewLayout(params []*graph.Value, trained func(key string) bool) Layout {
 	return newLayout(params, trained, maxChunk)

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"immiscible/datasets/rng"
+	"immiscible/pipeline/whole"
 )
 
 // ImageRecord is one line of manifest.jsonl.
@@ -152,7 +153,7 @@ func missingImages(out string, all []ImageRecord, some bool) (missing []int, oth
 		}
 		delete(have, r.File)
 		ours[r.group] = true
-		if _, err := os.Stat(filepath.Join(out, r.File)); !listed || err != nil {
+		if info, err := os.Stat(filepath.Join(out, r.File)); !listed || err != nil || info.Size() == 0 { // a power cut may have emptied it
 			missing = append(missing, i)
 		}
 	}
@@ -170,31 +171,11 @@ func missingImages(out string, all []ImageRecord, some bool) (missing []int, oth
 
 // writeManifest puts the manifest in the job's order, whole or not at all.
 func writeManifest(out string, all []ImageRecord) error {
-	f, err := os.CreateTemp(out, ".tmp-manifest-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	buffer := bufio.NewWriter(f)
-	for _, r := range all {
-		if _, err = buffer.WriteString(r.line() + "\n"); err != nil {
-			break
+	return whole.Stream(filepath.Join(out, "manifest.jsonl"), func(w io.Writer) error {
+		buffer := bufio.NewWriter(w)
+		for _, r := range all {
+			fmt.Fprintln(buffer, r.line()) // an error stays, and Flush returns it
 		}
-	}
-	if err == nil {
-		err = buffer.Flush()
-	}
-	if err == nil {
-		err = f.Chmod(0o644)
-	}
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), filepath.Join(out, "manifest.jsonl"))
-	}
-	if err != nil {
-		return fmt.Errorf("%s: writing manifest.jsonl: %w", out, err)
-	}
-	return nil
+		return buffer.Flush()
+	})
 }

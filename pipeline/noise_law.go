@@ -11,6 +11,7 @@ import (
 
 	"immiscible/assign"
 	"immiscible/pipeline/runlog"
+	"immiscible/pipeline/whole"
 )
 
 // noiseLawFile holds in a run's folder what the pairing did to the noise.
@@ -149,5 +150,5 @@ func (w *lawWatch) measure() error {
 	if err != nil {
 		return err
 	}
-	return writeWhole(w.path, append(text, '\n'))
+	return whole.File(w.path, append(text, '\n'))
 }

@@ -133,7 +133,7 @@ func feedOf(t *testing.T, batches int, sets []string) inputs {
 		t.Fatal(err)
 	}
 	defer data.Close()
-	tr, err := newTrainer(enginetest.Open(t), c, s)
+	tr, err := newTrainer(enginetest.Open(t), c, s, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +149,10 @@ func feedOf(t *testing.T, batches int, sets []string) inputs {
 				t.Fatal(err)
 			}
 		}
-		if err := tr.feed.fill(t.Context(), tr.step, p, int(at-p.position), size, 1, 1); err != nil {
+		if err := tr.feed.fill(t.Context(), tr.step, p, int(at-p.position), size, 1); err != nil {
+			t.Fatal(err)
+		}
+		if err := tr.step.feed.Deliver(); err != nil {
 			t.Fatal(err)
 		}
 		for name, tensor := range tr.step.inputs {

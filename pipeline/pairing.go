@@ -21,6 +21,7 @@ const statisticsFile = "noise_statistics.safetensors"
 type chooser struct {
 	config     Config
 	directions *assign.Directions // nil: KNN chooses along the image itself
+	product    *deviceProduct     // nil: inner products are made on the processor
 }
 
 // openChooser is the chooser of a run in folder out. Its directions are those
@@ -44,7 +45,7 @@ func openChooser(ctx context.Context, c Config, examples *source, from runStart,
 	if dim := examples.dim(); d.Dim != dim {
 		return nil, fmt.Errorf("%s holds statistics of images of %d numbers, and the data's have %d: remove the file, and it is made again", statisticsFile, d.Dim, dim)
 	}
-	return &chooser{c, d}, writeDirections(filepath.Join(out, statisticsFile), d, c)
+	return &chooser{config: c, directions: d}, writeDirections(filepath.Join(out, statisticsFile), d, c)
 }
 
 // needsDirections reports whether noise is chosen along another direction than
@@ -241,6 +242,10 @@ func (ch *chooser) assign(p *pool) ([]int, error) {
 		labels = own
 	}
 	options := assign.Options{Cost: assign.Cost(c.Cost), Half: c.CostDtype == "float16"}
+	if ch.product != nil {
+		defer ch.product.forget()
+		options.Product = ch.product.multiply
+	}
 	return assign.Pair(p.images, p.noise, p.n, p.dim, labels, options)
 }
 

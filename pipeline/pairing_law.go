@@ -131,7 +131,7 @@ func (l *PairingLaw) clusters(ch *chooser, images []float32, labels []int64, dim
 		for r := range 2 * ((rounds + 1) / 2) {
 			p := poolOf(images, labels, 0, n, dim)
 			config.Train.Seed = ch.config.Train.Seed + 1 + int64(r) // fresh noise for the same images
-			if err := (&chooser{config, ch.directions}).choose(p); err != nil {
+			if err := (&chooser{config: config, directions: ch.directions}).choose(p); err != nil {
 				return err
 			}
 			for k, v := range p.noise[:m*dim] {

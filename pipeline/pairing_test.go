@@ -60,7 +60,7 @@ func TestKNNOneIsIndependent(t *testing.T) {
 		{"noise.knn_k=1"}, {"noise.knn_k=1", "noise.knn_score=dot", "noise.center=global"},
 		{"noise.knn_k=64", "noise.anneal_steps=100"}, {"noise.knn_k=64", "noise.knn_score=dot", "noise.anneal_steps=99", "noise.center=global"},
 	} {
-		got := chosen(t, &chooser{pairingConfig(t, append(sets, "noise.pairing=knn")...), d}, 6400, n, dim)
+		got := chosen(t, &chooser{config: pairingConfig(t, append(sets, "noise.pairing=knn")...), directions: d}, 6400, n, dim)
 		if !slices.Equal(got.noise, want.noise) {
 			t.Errorf("%v: not the independent noise", sets)
 		}

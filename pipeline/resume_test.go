@@ -179,7 +179,8 @@ func TestStoppedInASample(t *testing.T) {
 }
 
 // Two processes cannot train in one folder: the second would sweep what the
-// first is writing.
+// first is writing. It reads nothing before it knows: not even a config.toml that
+// would be refused.
 func TestFolderIsHeld(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "run")
 	release, err := holdFolder(out)
@@ -187,11 +188,86 @@ func TestFolderIsHeld(t *testing.T) {
 		t.Fatal(err)
 	}
 	sets := tinySets(plainSource(t), "train.max_steps=2")
-	if err := tryTrain(t.Context(), t, out, sets); err == nil || !strings.Contains(err.Error(), "another process trains in it") {
-		t.Errorf("got %v", err)
+	config := filepath.Join(out, "config.toml")
+	torn := errors.Join(os.MkdirAll(filepath.Join(out, "checkpoint-1"), 0o755), os.WriteFile(config, []byte("[train"), 0o644))
+	if err := tryTrain(t.Context(), t, out, sets); torn != nil || err == nil || !strings.Contains(err.Error(), "another process trains in it") {
+		t.Errorf("got %v, %v", err, torn)
 	}
-	release()
+	if err := errors.Join(os.RemoveAll(filepath.Join(out, "checkpoint-1")), os.Remove(config)); err != nil {
+		t.Fatal(err)
+	}
+	release(false) // as a run that has not begun: nothing of it is left
+	if _, err := os.Stat(out); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the folder is still there: %v", err)
+	}
 	train(t, out, sets)
+	again, err := holdFolder(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again(false)
+	if _, err := os.Stat(filepath.Join(out, lockFile)); err != nil {
+		t.Errorf("a lock that was there is gone: %v", err)
+	}
+}
+
+// A run whose newest checkpoint was damaged goes on from the one before, says so
+// in one line, and ends in the bits of a run that nothing happened to. Where there
+// is no other, it does not start anew unasked.
+func TestDamagedCheckpointIsNamed(t *testing.T) {
+	sets := tinySets(plainSource(t), "checkpoint.keep=0")
+	want := train(t, "", append(sets, "train.max_steps=6"))
+	out := train(t, "", append(sets, "train.max_steps=4"))
+	damage := func(step string) {
+		path := filepath.Join(out, step, optimizerFile)
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data[len(data)-3] ^= 1
+		if err := os.WriteFile(path, data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	damage("checkpoint-4")
+	c, err := LoadConfig("", "", append(sets, "train.max_steps=6"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var messages strings.Builder
+	if err := Train(t.Context(), c, TrainOptions{Out: out, Resume: "auto", Messages: &messages}); err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for line := range strings.Lines(messages.String()) {
+		if strings.HasPrefix(line, "warning: "+filepath.Join(out, "checkpoint-4")+" is no whole checkpoint: "+optimizerFile+" has SHA-256 ") &&
+			strings.HasSuffix(line, ": it is passed over, and the run goes on from "+filepath.Join(out, "checkpoint-2")+"\n") {
+			found++
+		}
+	}
+	if found != 1 {
+		t.Errorf("the warning stands %d times in:\n%s", found, messages.String())
+	}
+	if err := os.Remove(filepath.Join(out, "samples", "step-4.png")); err != nil { // the grid of the first run's last step
+		t.Error(err)
+	}
+	if err := os.Remove(filepath.Join(want, "samples", "step-4.png")); err != nil {
+		t.Error(err)
+	}
+	sameRun(t, want, out, 6)
+	for _, step := range []string{"checkpoint-2", "checkpoint-4", "checkpoint-6"} {
+		damage(step)
+	}
+	before := files(t, out)
+	err = tryTrain(t.Context(), t, out, append(sets, "train.max_steps=8"))
+	if err == nil || !strings.HasPrefix(err.Error(), filepath.Join(out, "checkpoint-6")+" is no whole checkpoint") || !strings.HasSuffix(err.Error(), "remove it to start anew") {
+		t.Errorf("with no whole checkpoint: %v", err)
+	}
+	for name, data := range files(t, out) {
+		if before[name] != data {
+			t.Errorf("%s has changed", name)
+		}
+	}
 }
 
 // Other data have another order: a run does not go on with them unawares.

@@ -18,50 +18,54 @@ import (
 	"immiscible/pipeline/checkpoint"
 	"immiscible/pipeline/runlog"
 	"immiscible/pipeline/sampler"
+	"immiscible/pipeline/whole"
 )
 
 // runStart is where a run begins: at nothing, or at a checkpoint.
 type runStart struct {
-	path  string // "" at nothing
-	state checkpoint.State
+	path   string // "" at nothing
+	state  checkpoint.State
+	passed []error // what is wrong with each later checkpoint; they are passed over
 }
 
 // findRun decides where a run begins and refuses one that cannot go on. It
-// changes nothing.
+// changes nothing; the folder must be held, or another process may change it
+// meanwhile.
 func findRun(c Config, o TrainOptions) (runStart, error) {
 	var from runStart
+	latest, step, passed, err := checkpoint.Resume(o.Out)
+	if err != nil {
+		return from, err
+	}
 	switch o.Resume {
 	case "never":
 		entries, err := os.ReadDir(o.Out)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err != nil {
 			return from, fmt.Errorf("-out %s: %w", o.Out, err)
 		}
-		if len(entries) > 0 {
+		if slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() != lockFile }) {
 			return from, fmt.Errorf("-out %s is not empty and -resume is never: name another folder, or go on with -resume auto", o.Out)
 		}
 	case "auto":
-		path, _, ok, err := checkpoint.Latest(o.Out)
-		if err != nil {
-			return from, err
-		}
-		if ok {
-			from.path = path
-		}
+		from.path, from.passed = latest, passed
 	default:
-		from.path = filepath.Clean(o.Resume)
-		state, err := checkpoint.Read(from.path)
-		if err != nil {
-			return from, err
+		path := filepath.Clean(o.Resume)
+		state, err := checkpoint.Read(path)
+		if err == nil {
+			err = checkpoint.Verify(path)
 		}
-		latest, step, ok, err := checkpoint.Latest(o.Out)
-		switch own := sameFolder(filepath.Dir(from.path), o.Out); {
+		switch own := sameFolder(filepath.Dir(path), o.Out); {
 		case err != nil:
-			return from, err
-		case ok && !own:
-			from.path = latest // a branch that has begun goes on
-		case ok && step > state.Step:
+			return from, fmt.Errorf("-resume %s: %w: name another", o.Resume, err)
+		case latest != "" && !own:
+			path = latest // a branch that has begun goes on
+		case latest != "" && step > state.Step:
 			return from, fmt.Errorf("-resume %s: %s is later, and its steps would be done twice: remove it, or name another -out", o.Resume, latest)
 		}
+		from.path, from.passed = path, passed
+	}
+	if len(from.passed) > 0 && from.path == "" {
+		return from, fmt.Errorf("%w, and there is no other to go on from: put its files back, or remove it to start anew", from.passed[0])
 	}
 	if from.path != "" {
 		state, err := checkpoint.Read(from.path)
@@ -85,22 +89,57 @@ func findRun(c Config, o TrainOptions) (runStart, error) {
 	return from, nil
 }
 
-// holdFolder keeps other processes from training in a run's folder until release
-// is called, or this process ends in any way.
-func holdFolder(out string) (release func(), err error) {
+// lockFile is what a process that trains in a folder holds.
+const lockFile = ".lock"
+
+// holdFolder makes a run's folder, and keeps other processes from training in it
+// until release is called, or this process ends in any way. A run that has not
+// begun leaves the folder as it was: release takes away what holdFolder made.
+func holdFolder(out string) (release func(begun bool), err error) {
+	made := missingFolders(out)
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return nil, fmt.Errorf("-out %s: %w: name a folder that can be written", out, err)
 	}
-	f, err := os.OpenFile(filepath.Join(out, ".lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	path := filepath.Join(out, lockFile)
+	if _, err := os.Stat(path); err != nil {
+		made = append([]string{path}, made...)
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("-out %s: %w: name a folder that can be written", out, err)
 	}
-	// A file system without locks gives none.
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
+	// A file system without locks gives none. A lock that is no longer there is
+	// that of a process which is taking the folder away again.
+	held := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(held, unix.EWOULDBLOCK) || !sameFile(f, path) {
 		f.Close()
 		return nil, fmt.Errorf("-out %s: another process trains in it: wait until it ends, or name another folder", out)
 	}
-	return func() { f.Close() }, nil
+	return func(begun bool) {
+		if !begun {
+			for _, path := range made {
+				os.Remove(path) // not a folder that something is in by now
+			}
+		}
+		f.Close()
+	}, nil
+}
+
+// missingFolders lists the folders that MkdirAll would make, the innermost first.
+func missingFolders(path string) (missing []string) {
+	for path = filepath.Clean(path); ; path = filepath.Dir(path) {
+		if _, err := os.Stat(path); err == nil || len(missing) > 0 && missing[len(missing)-1] == path {
+			return missing
+		}
+		missing = append(missing, path)
+	}
+}
+
+// sameFile reports whether path still leads to an open file.
+func sameFile(f *os.File, path string) bool {
+	x, errX := f.Stat()
+	y, errY := os.Stat(path)
+	return errX == nil && errY == nil && os.SameFile(x, y)
 }
 
 // sameFolder reports whether two paths lead to one folder.
@@ -118,7 +157,7 @@ func (from runStart) prepare(c Config, out string) error {
 		return fmt.Errorf("-out %s: %w: name a folder that can be written", out, err)
 	}
 	for _, dir := range []string{out, samples} {
-		if err := checkpoint.Sweep(dir); err != nil {
+		if err := whole.Sweep(dir); err != nil {
 			return err
 		}
 	}

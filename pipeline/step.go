@@ -21,15 +21,26 @@ type Stepper struct {
 
 	training, norm, accumulate, optimizer *engine.Session
 	inputs                                map[string]*engine.Tensor
+	batch                                 *engine.Arena // of all inputs but loss_scale
+	feed                                  *engine.Feed  // of batch
+	ahead                                 bool          // the feed may be filled while a step runs
+	lossScale                             float32       // on the device; 0 before it is set
 	perSample, loss                       *engine.Tensor
 	sums                                  *engine.Tensor // sum_of_squares of each chunk
-	scalars                               map[string]*engine.Tensor
+	scalars                               *engine.Tensor // the optimizer graph's, one after another
+	scalarNames                           []string
 }
 
 // NewStepper builds the sessions for a training graph whose parameters are laid
 // out in s.
 func NewStepper(e *engine.Engine, g *graph.Graph, s *State) (*Stepper, error) {
-	t := &Stepper{State: s, inputs: map[string]*engine.Tensor{}, scalars: map[string]*engine.Tensor{}}
+	return newStepper(e, g, s, e.Provider != "cpu")
+}
+
+// newStepper is NewStepper; ahead says whether the inputs of the next step can be
+// filled while one runs.
+func newStepper(e *engine.Engine, g *graph.Graph, s *State, ahead bool) (*Stepper, error) {
+	t := &Stepper{State: s, inputs: map[string]*engine.Tensor{}, ahead: ahead}
 	ok := false
 	defer func() {
 		if !ok {
@@ -37,21 +48,12 @@ func NewStepper(e *engine.Engine, g *graph.Graph, s *State) (*Stepper, error) {
 		}
 	}()
 	var err error
-	if t.training, err = newSession(e, g, onDevice(e, engine.SessionOptions{Name: "training", FixedAddresses: true})); err != nil {
+	options := engine.SessionOptions{Name: "training", FixedAddresses: true, KeepOrder: loweringOf(g, e.Provider).hideSize}
+	if t.training, err = newSession(e, g, onDevice(e, options)); err != nil {
 		return nil, err
 	}
-	for _, v := range g.Inputs {
-		if v.Node.Param {
-			continue
-		}
-		tensor, err := newTensor(e, v)
-		if err != nil {
-			return nil, err
-		}
-		t.inputs[v.Node.Name] = tensor
-		if err := t.training.Bind(v.Node.Name, tensor); err != nil {
-			return nil, err
-		}
+	if err := t.bindInputs(e, g); err != nil {
+		return nil, err
 	}
 	for _, p := range s.Layout.Params {
 		if err := bindView(t.training, p.Key, p, s.Params); err != nil {
@@ -94,14 +96,9 @@ func NewStepper(e *engine.Engine, g *graph.Graph, s *State) (*Stepper, error) {
 		if *flat.to, err = newSession(e, g, onDevice(e, engine.SessionOptions{Name: flat.name})); err != nil {
 			return nil, err
 		}
-		for _, v := range g.Inputs {
-			if len(v.Shape) == 0 {
-				if t.scalars[v.Node.Name], err = newTensor(e, v); err != nil {
-					return nil, err
-				}
-				if err := (*flat.to).Bind(v.Node.Name, t.scalars[v.Node.Name]); err != nil {
-					return nil, err
-				}
+		if flat.to == &t.optimizer {
+			if err := t.bindScalars(e, g); err != nil {
+				return nil, err
 			}
 		}
 	}
@@ -119,10 +116,13 @@ func (t *Stepper) Close() {
 			s.Close()
 		}
 	}
+	if t.feed != nil {
+		t.feed.Close()
+	}
+	if t.batch != nil {
+		t.batch.Close()
+	}
 }
-
-// Input is the tensor of a training graph's input, to be filled before Gradients.
-func (t *Stepper) Input(name string) *engine.Tensor { return t.inputs[name] }
 
 // Gradients runs the training graph on the inputs as they stand. With a sum
 // arena the gradients are added to it; first says that they replace it.
@@ -189,14 +189,16 @@ func (t *Stepper) Norm(ctx context.Context, lossScale float64) (float64, error) 
 // Update runs AdamW and the moving average in place. scalars are the optimizer
 // graph's: lr, beta1, …, ema_decay.
 func (t *Stepper) Update(ctx context.Context, scalars map[string]float64) error {
-	for name, tensor := range t.scalars {
+	values := make([]float32, len(t.scalarNames))
+	for i, name := range t.scalarNames {
 		x, ok := scalars[name]
 		if !ok {
 			return fmt.Errorf("optimizer: no value for its input %q", name)
 		}
-		if err := tensor.SetFloat32([]float32{float32(x)}); err != nil {
-			return err
-		}
+		values[i] = float32(x)
+	}
+	if err := t.scalars.SetFloat32(values); err != nil {
+		return err
 	}
 	s := t.State
 	return t.eachChunk(ctx, t.optimizer, map[string]*engine.Arena{
@@ -261,8 +263,12 @@ func (t *Stepper) FirstBad() (string, error) {
 // newSession loads a graph: on the CPU provider with our own kernels, elsewhere
 // in portable operators.
 func newSession(e *engine.Engine, g *graph.Graph, o engine.SessionOptions) (*engine.Session, error) {
+	native := loweringOf(g, e.Provider).native
 	model := g.Model
-	if e.Provider == "cpu" && !g.Has(graph.Float16) { // the kernels are float32's; see runs in dryrun.go
+	switch {
+	case o.KeepOrder:
+		model = func() (*onnx.ModelProto, error) { return g.TrainingModel(native) }
+	case native:
 		model = g.NativeModel
 	}
 	m, err := model()
@@ -287,14 +293,22 @@ func onDevice(e *engine.Engine, o engine.SessionOptions) engine.SessionOptions {
 
 // newTensor allocates device memory for a graph's input or output.
 func newTensor(e *engine.Engine, v *graph.Value) (*engine.Tensor, error) {
-	dtype := map[graph.DType]engine.DType{
+	return e.NewTensor(engineType(v.DType), engineShape(v.Shape)...)
+}
+
+// engineType is the graph's element type by the engine's name.
+func engineType(d graph.DType) engine.DType {
+	return map[graph.DType]engine.DType{
 		graph.Float32: engine.Float32, graph.Int64: engine.Int64, graph.Bool: engine.Bool, graph.Float16: engine.Float16, graph.BFloat16: engine.BFloat16,
-	}[v.DType]
-	shape := make([]int64, len(v.Shape))
-	for i, d := range v.Shape {
-		shape[i] = int64(d)
+	}[d]
+}
+
+func engineShape(shape []int) []int64 {
+	dims := make([]int64, len(shape))
+	for i, d := range shape {
+		dims[i] = int64(d)
 	}
-	return e.NewTensor(dtype, shape...)
+	return dims
 }
 
 func bindView(s *engine.Session, name string, p Param, a *engine.Arena) error {

@@ -1,9 +1,11 @@
 package pipeline
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"math"
 	"os"
@@ -33,9 +35,9 @@ func TestKilledWhileSaving(t *testing.T) {
 		".tmp-checkpoint-4-*/unet/diffusion_pytorch_model.safetensors",
 		".tmp-checkpoint-6-*/optimizer.safetensors",
 		".tmp-checkpoint-8-*/trainer_state.json",
-		"checkpoint-10",        // before the grid of its step
-		".tmp-pruned-*",        // checkpoint-8 on its way out
-		"samples/.tmp-image-*", // in the middle of a grid
+		"checkpoint-10",       // before the grid of its step
+		".tmp-pruned-*",       // checkpoint-8 on its way out
+		"samples/.tmp-step-*", // in the middle of a grid
 	} {
 		step := 2 * (i + 1)
 		cmd, messages := childRun{Sets: sets, Out: out, Kill: []string{stage, fmt.Sprintf("checkpoint-%d", step)}}.start(t)
@@ -139,6 +141,40 @@ func TestBadStepsStopTheRun(t *testing.T) {
 		}
 		if !maps.Equal(weights(t, filepath.Join(path, "unet")), weights(t, filepath.Join(model, "unet"))) {
 			t.Error("skipped steps have changed the weights")
+		}
+	}
+}
+
+// A weight that becomes NaN while the run goes on, which no file can bring in, is
+// the first bad tensor: it stands before every gradient that it spoils.
+func TestWeightBecomesNaN(t *testing.T) {
+	const key, at = "mid_block.resnets.0.conv1.weight", 5
+	c, err := LoadConfig("", "", tinySets(plainSource(t), "train.max_steps=20", "train.max_bad_steps=2", "checkpoint.every_steps=0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := TrainOptions{Out: filepath.Join(t.TempDir(), "run"), Resume: "auto", Messages: io.Discard}
+	o.observe = func(_ context.Context, step int, tr *trainer) error {
+		for _, p := range tr.state.Layout.Params {
+			if step != 2 || p.Key != key {
+				continue
+			}
+			values, err := p.Read(tr.state.Params)
+			if err != nil {
+				return err
+			}
+			values[at] = float32(math.NaN())
+			return p.write(tr.state.Params, values)
+		}
+		return nil
+	}
+	err = Train(t.Context(), c, o)
+	if want := "step 4: 2 steps in a row had a gradient that is not finite (the first bad tensor: " + key + "[5] = NaN)"; err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	for i, r := range readLog(t, o.Out) {
+		if want := "the gradient is not finite: " + key + "[5] = NaN"; i < 2 && r.Skipped != "" || i >= 2 && r.Skipped != want {
+			t.Errorf("step %d is logged as %q", i+1, r.Skipped)
 		}
 	}
 }

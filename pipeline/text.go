@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"immiscible/models"
 	"immiscible/models/clip"
@@ -15,12 +16,14 @@ const textCacheBytes = 512 << 20
 
 // TextEncoder turns captions into encoder_hidden_states with a pipeline's
 // tokenizer and text encoder, whose weights it keeps in an arena of its own. A
-// caption is encoded once while the cache holds it. One goroutine may use it.
+// caption is encoded once while the cache holds it. Several goroutines may use
+// it, one after another.
 type TextEncoder struct {
 	Config clip.Config
 	Tokens int // T: what a caption is padded or cut to
 	Batch  int
 
+	mu        sync.Mutex // of Encode: a sample grid may be made while the next batch is filled
 	tokenizer *clip.Tokenizer
 	params    *engine.Arena
 	session   *engine.Session
@@ -91,6 +94,8 @@ func (t *TextEncoder) Close() {
 
 // Encode gives encoder_hidden_states [len(captions), T, D].
 func (t *TextEncoder) Encode(ctx context.Context, captions []string) ([]float32, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	each := t.Tokens * t.Config.HiddenSize
 	if (len(t.cache)+len(captions))*each*4 > textCacheBytes {
 		clear(t.cache)

@@ -21,6 +21,10 @@ type TrainOptions struct {
 	Resume   string    // "auto", "never" or a checkpoint's path
 	Messages io.Writer // progress, and a line for each thing a user wants to know
 
+	// likeGPU makes the CPU do what a GPU is given: the inputs of the next step are
+	// filled while one runs, and the pairing's product is a session's.
+	likeGPU bool
+
 	// observe, if set, sees the run after each step and before the step's
 	// checkpoint; a run that goes on shows it the step that it begins at once
 	// more. It changes nothing that training reads.
@@ -43,9 +47,21 @@ func runTraining(ctx context.Context, c Config, o TrainOptions) error {
 		return err
 	}
 	defer s.close()
+	// The folder is held before anything in it is read, so that no other process
+	// moves it on meanwhile. Until begun nothing else is written: what is wrong
+	// with the settings, the model, the data or the library leaves it as it was.
+	release, err := holdFolder(o.Out)
+	if err != nil {
+		return err
+	}
+	begun := false
+	defer func() { release(begun) }()
 	from, err := findRun(c, o)
 	if err != nil {
 		return err
+	}
+	for _, why := range from.passed {
+		say("warning: %v: it is passed over, and the run goes on from %s", why, from.path)
 	}
 	owes := from.owesSample(c, o.Out)
 	if from.state.Step >= c.Train.MaxSteps && !owes && o.observe == nil {
@@ -72,7 +88,7 @@ func runTraining(ctx context.Context, c Config, o TrainOptions) error {
 		return err
 	}
 	defer e.Close()
-	t, err := newTrainer(e, c, s)
+	t, err := newTrainer(e, c, s, o.likeGPU)
 	if err != nil {
 		return err
 	}
@@ -86,13 +102,7 @@ func runTraining(ctx context.Context, c Config, o TrainOptions) error {
 	if err := t.begin(from); err != nil {
 		return err
 	}
-	// Until here nothing was written: what is wrong with the settings, the model,
-	// the data or the library leaves the folder as it was.
-	release, err := holdFolder(o.Out)
-	if err != nil {
-		return err
-	}
-	defer release()
+	begun = true
 	if err := from.prepare(c, o.Out); err != nil {
 		return err
 	}
@@ -128,8 +138,16 @@ func runTraining(ctx context.Context, c Config, o TrainOptions) error {
 	if err != nil {
 		return err
 	}
+	if o.likeGPU || c.productOnDevice(e.Provider) {
+		if noise.product, err = newDeviceProduct(e, c.poolSize(), examples.dim()); err != nil {
+			return err
+		}
+		defer noise.product.close()
+	}
 	pairs := startPools(ctx, examples, noise, at.Position)
 	defer pairs.close()
+	fed := startBatches(ctx, c, t.feed, t.step, pairs.next, at.Position, int64(c.Train.MaxSteps)*int64(c.Train.BatchSize))
+	defer fed.close()
 	var p *pool
 	saved := at.Step
 	save := func() error {
@@ -143,7 +161,7 @@ func runTraining(ctx context.Context, c Config, o TrainOptions) error {
 			return err
 		}
 		saved = at.Step
-		return checkpoint.Prune(o.Out, c.Checkpoint.Keep)
+		return checkpoint.Prune(o.Out, c.Checkpoint.Keep, at.Step)
 	}
 	// stop ends the run before its last step: the state is kept first.
 	stop := func(why error) error {
@@ -187,35 +205,37 @@ func runTraining(ctx context.Context, c Config, o TrainOptions) error {
 		start := time.Now()
 		record := runlog.Record{Step: at.Step + 1}
 
-		// 1. The batch's images and their noise, from the pool that holds them.
-		if p == nil || at.Position >= p.position+int64(p.n) {
-			if p, err = pairs.next(ctx); err != nil {
-				return stop(err)
-			}
-			if waited := time.Since(start); waited > time.Millisecond {
-				record.PairWaitMS = runlog.Number(waited.Seconds() * 1e3)
-			}
-			record.PairMS = runlog.Number(p.pairing.Seconds() * 1e3)
-			law.add(p)
-		}
-		offset := int(at.Position - p.position)
-		record.SkippedRecords = p.skips(at.Position, c.Train.BatchSize)
-
-		// 2. Gradients of the batch, micro-batch by micro-batch. The step runs to
-		// its end even if the context is cancelled meanwhile.
+		// The batch is done micro-batch by micro-batch, and the step runs to its end
+		// even if the context is cancelled meanwhile.
 		step := context.WithoutCancel(ctx)
 		loss := 0.0
+		if err := t.step.SetLossScale(t.lossScale()); err != nil {
+			return stop(err)
+		}
 		for done := 0; done < c.Train.BatchSize; done += c.Train.MicroBatch {
-			share := float64(c.Train.MicroBatch) / float64(c.Train.BatchSize)
-			if err := t.feed.fill(step, t.step, p, offset+done, c.Train.MicroBatch, share, t.lossScale()); err != nil {
+			// 1. Images and their noise, from the pool that holds the batch, are put in
+			// the graph's inputs. A GPU has them already, and is sent the next ones.
+			from, waited, err := fed.next() // waits for the device
+			if err != nil {
 				return stop(err)
 			}
+			if p != from {
+				p = from
+				if waited > time.Millisecond {
+					record.PairWaitMS = runlog.Number(waited.Seconds() * 1e3)
+				}
+				record.PairMS = runlog.Number(p.pairing.Seconds() * 1e3)
+				law.add(p)
+			}
+
+			// 2. Gradients.
 			part, _, err := t.step.Gradients(step, done == 0) // waits for the device
 			if err != nil {
 				return stop(err)
 			}
 			loss += part
 		}
+		record.SkippedRecords = p.skips(at.Position, c.Train.BatchSize)
 
 		// 3. Their norm, which decides whether the step counts.
 		norm, err := t.step.Norm(step, t.lossScale()) // waits for the device
@@ -235,7 +255,7 @@ func runTraining(ctx context.Context, c Config, o TrainOptions) error {
 			at.BadSteps++
 			record.Skipped = "the gradient is not finite: " + bad
 			if at.BadSteps >= c.Train.MaxBadSteps {
-				hopeless = fmt.Errorf("step %d: %d steps in a row had a gradient that is not finite (the first bad tensor: %s): lower lr.learning_rate or look at the data; no weight was changed by them", at.Step+1, at.BadSteps, bad)
+				hopeless = &divergedError{at.Step + 1, fmt.Sprintf("%d steps in a row had a gradient that is not finite (the first bad tensor: %s): lower lr.learning_rate or look at the data; no weight was changed by them", at.BadSteps, bad)}
 			}
 		} else {
 			// 4. Clip, AdamW and the moving average, in place.
@@ -293,6 +313,14 @@ func runTraining(ctx context.Context, c Config, o TrainOptions) error {
 	say("%s is the last of %d steps; log.jsonl has a line for each", filepath.Join(o.Out, fmt.Sprintf("checkpoint-%d", at.Step)), at.Step)
 	return nil
 }
+
+// divergedError ends a run whose gradients stay without a finite value.
+type divergedError struct {
+	step int // the last of them
+	why  string
+}
+
+func (e *divergedError) Error() string { return fmt.Sprintf("step %d: %s", e.step, e.why) }
 
 func due(step, every int) bool { return every > 0 && step%every == 0 }
 

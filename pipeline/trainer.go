@@ -21,7 +21,9 @@ type trainer struct {
 	vae     *Autoencoder // nil where the model sees pixels
 }
 
-func newTrainer(e *engine.Engine, c Config, s *subject) (*trainer, error) {
+// newTrainer builds the sessions of a run. ahead asks the CPU, too, to fill the
+// inputs of the next step while one runs.
+func newTrainer(e *engine.Engine, c Config, s *subject, ahead bool) (*trainer, error) {
 	options := s.graph(c)
 	g, err := TrainingGraph(s.unet, s.schedule, options)
 	if err != nil {
@@ -48,7 +50,7 @@ func newTrainer(e *engine.Engine, c Config, s *subject) (*trainer, error) {
 	if t.state, err = NewState(e, layout, c.Train.MicroBatch < c.Train.BatchSize); err != nil {
 		return nil, err
 	}
-	if t.step, err = NewStepper(e, g, t.state); err != nil {
+	if t.step, err = newStepper(e, g, t.state, ahead || e.Provider != "cpu"); err != nil {
 		t.close()
 		return nil, err
 	}

@@ -36,7 +36,12 @@ enum {
   SESSION_END_PROFILING = 110,
   GET_AVAILABLE_PROVIDERS = 125,
   RELEASE_AVAILABLE_PROVIDERS = 126,
+  CREATE_ALLOCATOR = 131,
+  RELEASE_ALLOCATOR = 132,
   GET_TENSOR_MEMORY_INFO = 194,
+  GET_KEY_VALUE = 297,
+  RELEASE_KEY_VALUE_PAIRS = 300,
+  ALLOCATOR_GET_STATS = 319,
 };
 
 typedef struct {
@@ -124,6 +129,25 @@ char *bridge_end_profile(void *session, char **path) {
   if (err) return err;
   *path = strdup(owned);
   return message(CALL(ALLOCATOR_FREE, (void *, void *), allocator, owned));
+}
+
+char *bridge_session_memory(void *session, const char *name, int id, const char *key, char *text) {
+  enum { ARENA_ALLOCATOR = 1, MEMORY_DEFAULT = 0 };
+  void *info = NULL, *allocator = NULL, *counts = NULL;
+  text[0] = 0;
+  char *err = message(CALL(CREATE_MEMORY_INFO, (const char *, int, int, int, void **), name, ARENA_ALLOCATOR, id, MEMORY_DEFAULT, &info));
+  if (err) return err;
+  err = message(CALL(CREATE_ALLOCATOR, (void *, void *, void **), session, info, &allocator));
+  RELEASE(RELEASE_MEMORY_INFO, info);
+  if (err) return err;
+  err = message(CALL(ALLOCATOR_GET_STATS, (void *, void **), allocator, &counts));
+  if (!err && counts) {
+    const char *value = ((const char *(*)(void *, const char *))api[GET_KEY_VALUE])(counts, key);
+    if (value) snprintf(text, 32, "%s", value);
+    RELEASE(RELEASE_KEY_VALUE_PAIRS, counts);
+  }
+  RELEASE(RELEASE_ALLOCATOR, allocator);
+  return err;
 }
 
 void bridge_release_value(void *value) { RELEASE(RELEASE_VALUE, value); }

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 	"unsafe"
 
@@ -95,6 +96,24 @@ func endProfile(s *ort.DynamicAdvancedSession) (string, error) {
 	}
 	defer C.free(unsafe.Pointer(path))
 	return C.GoString(path), nil
+}
+
+// sessionMemory is a count of the allocator that a session has on a device, whose
+// memory ORT knows by name.
+func sessionMemory(s *ort.DynamicAdvancedSession, name string, id int, key string) (int64, error) {
+	cName, cKey := C.CString(name), C.CString(key)
+	defer C.free(unsafe.Pointer(cName))
+	defer C.free(unsafe.Pointer(cKey))
+	room := (*C.char)(C.calloc(32, 1))
+	defer C.free(unsafe.Pointer(room))
+	if err := failure(C.bridge_session_memory(rawSession(s), cName, C.int(id), cKey, room)); err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseInt(C.GoString(room), 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("its allocator does not count %s: got %q", key, C.GoString(room))
+	}
+	return n, nil
 }
 
 // rawSession is the OrtSession in yalue's.

@@ -36,6 +36,11 @@ char *bridge_value_place(void *value, const char **name, int *id);
 char *bridge_end_profile(void *session, char **path);
 void bridge_release_value(void *value);
 
+// bridge_session_memory copies what the allocator that a session has for device id of a
+// name counts of a key, such as "MaxInUse", into text (room for 32 bytes); "" if it
+// does not count it.
+char *bridge_session_memory(void *session, const char *name, int id, const char *key, char *text);
+
 // bridge_counts says how many inputs and outputs a session has.
 char *bridge_counts(void *session, size_t *inputs, size_t *outputs);
 

@@ -129,7 +129,7 @@ char *cuda_runtime(const char *path, int *version) {
     if (code_) return say("%s: %s", #call, rt.error_string(code_)); \
   } while (0)
 
-enum { HOST_TO_DEVICE = 1, DEVICE_TO_HOST = 2, NON_BLOCKING = 1, WITHOUT_TIMING = 2 };
+enum { HOST_TO_DEVICE = 1, DEVICE_TO_HOST = 2, DEVICE_TO_DEVICE = 3, NON_BLOCKING = 1, WITHOUT_TIMING = 2 };
 
 static char *stage_fill(cuda_stage *s) {
   TRY(rt.set_device(s->device));
@@ -215,6 +215,53 @@ char *cuda_download(cuda_stage *s, void *to, const void *from, size_t bytes) {
     memcpy((char *)to + at, s->host[i], n);
   }
   return err;
+}
+
+static char *feed_fill(cuda_feed *f) {
+  TRY(rt.set_device(f->device));
+  TRY(rt.stream_create(&f->stream, NON_BLOCKING));
+  TRY(rt.event_create(&f->done, WITHOUT_TIMING));
+  TRY(rt.host_alloc(&f->host, f->bytes, 0));
+  TRY(rt.malloc(&f->landing, f->bytes));
+  memset(f->host, 0, f->bytes);
+  return NULL;
+}
+
+char *cuda_feed_open(int device, size_t bytes, cuda_feed **feed) {
+  cuda_feed *f = calloc(1, sizeof *f);
+  f->device = device;
+  f->bytes = bytes;
+  char *err = feed_fill(f);
+  if (err) {
+    cuda_feed_close(f);
+    return err;
+  }
+  *feed = f;
+  return NULL;
+}
+
+void cuda_feed_close(cuda_feed *f) {
+  rt.set_device(f->device);
+  if (f->stream) rt.stream_synchronize(f->stream);  // a copy may still read what is freed here
+  if (f->landing) rt.free(f->landing);
+  if (f->host) rt.free_host(f->host);
+  if (f->done) rt.event_destroy(f->done);
+  if (f->stream) rt.stream_destroy(f->stream);
+  free(f);
+}
+
+char *cuda_feed_send(cuda_feed *f) {
+  TRY(rt.set_device(f->device));
+  TRY(rt.memcpy_async(f->landing, f->host, f->bytes, HOST_TO_DEVICE, f->stream));
+  return NULL;
+}
+
+char *cuda_feed_deliver(cuda_feed *f, void *to) {
+  TRY(rt.set_device(f->device));
+  TRY(rt.memcpy_async(to, f->landing, f->bytes, DEVICE_TO_DEVICE, f->stream));
+  TRY(rt.event_record(f->done, f->stream));
+  TRY(rt.event_synchronize(f->done));
+  return NULL;
 }
 
 char *cuda_memory(int device, size_t *free_bytes, size_t *total) {

@@ -47,6 +47,24 @@ char *cuda_upload(cuda_stage *stage, void *to, const void *from, size_t bytes);
 char *cuda_download(cuda_stage *stage, void *to, const void *from, size_t bytes);
 void cuda_free(int device, void *p);
 
+// A cuda_feed is a stream, pinned memory, and as much memory of the device. send
+// begins the copy from the first to the second; deliver copies from there to
+// memory that sessions read, and waits for both copies, so that afterwards
+// nothing is on its way and every buffer may be written again.
+typedef struct {
+  int device;
+  void *stream;
+  void *host;
+  void *landing;
+  void *done;
+  size_t bytes;
+} cuda_feed;
+
+char *cuda_feed_open(int device, size_t bytes, cuda_feed **feed);
+void cuda_feed_close(cuda_feed *feed);
+char *cuda_feed_send(cuda_feed *feed);
+char *cuda_feed_deliver(cuda_feed *feed, void *to);
+
 // cuda_memory says how many bytes the device has and has free.
 char *cuda_memory(int device, size_t *free_bytes, size_t *total);
 

@@ -5,11 +5,14 @@ package engine_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"immiscible/models/engine"
@@ -60,28 +63,70 @@ func TestDriver(t *testing.T) {
 	}
 }
 
-// fakeRuntime keeps a GPU's memory in the host's, and has 64 MiB of it.
+// fakeRuntime keeps a GPU's memory in the host's, and has 64 MiB of it. What is
+// put in a stream is done when somebody waits for the stream, or for an event
+// recorded behind it, and not before: memory that is read or written again too
+// early shows. Each call of a stream adds a word to the file calls.
 const fakeRuntime = `
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+typedef struct { void *to; const void *from; size_t n; int value; } op;
+typedef struct { op ops[4096]; int put, done; } stream;
+typedef struct { stream *s; int put; } event;
+static void say(const char *word, size_t n) {
+  FILE *f = CALLS[0] ? fopen(CALLS, "a") : NULL;
+  if (!f) return;
+  fprintf(f, n ? "%s %zu\n" : "%s\n", word, n);
+  fclose(f);
+}
+static int finish(stream *s, int put) {
+  for (; s->done < put; s->done++) {
+    op *o = &s->ops[s->done % 4096];
+    if (o->from) memcpy(o->to, o->from, o->n); else memset(o->to, o->value, o->n);
+  }
+  return 0;
+}
+static int put(stream *s, op o) { if (s->put - s->done == 4096) abort(); s->ops[s->put++ % 4096] = o; return 0; }
 int cudaRuntimeGetVersion(int *v) { *v = 13020; return 0; }
 int cudaSetDevice(int d) { return d == 0 ? 0 : 101; }
 int cudaMalloc(void **p, size_t n) { if (n > 64 << 20) return 2; *p = aligned_alloc(256, (n + 255) / 256 * 256); memset(*p, 0x5a, n); return 0; }
 int cudaFree(void *p) { free(p); return 0; }
 int cudaHostAlloc(void **p, size_t n, unsigned f) { *p = malloc(n); return 0; }
 int cudaFreeHost(void *p) { free(p); return 0; }
-int cudaMemsetAsync(void *p, int v, size_t n, void *s) { memset(p, v, n); return 0; }
-int cudaMemcpyAsync(void *to, const void *from, size_t n, int kind, void *s) { memcpy(to, from, n); return 0; }
-int cudaStreamCreateWithFlags(void **s, unsigned f) { *s = malloc(1); return 0; }
-int cudaStreamSynchronize(void *s) { return 0; }
+int cudaMemsetAsync(void *p, int v, size_t n, void *s) { return put(s, (op){p, NULL, n, v}); }
+int cudaMemcpyAsync(void *to, const void *from, size_t n, int kind, void *s) {
+  say(kind == 1 ? "up" : kind == 2 ? "down" : "across", n);
+  return put(s, (op){to, from, n, 0});
+}
+int cudaStreamCreateWithFlags(void **s, unsigned f) { say("stream", 0); *s = calloc(1, sizeof(stream)); return f != 1; }
+int cudaStreamSynchronize(void *s) { say("finish", 0); return finish(s, ((stream *)s)->put); }
 int cudaStreamDestroy(void *s) { free(s); return 0; }
-int cudaEventCreateWithFlags(void **e, unsigned f) { *e = malloc(1); return 0; }
-int cudaEventRecord(void *e, void *s) { return 0; }
-int cudaEventSynchronize(void *e) { return 0; }
+int cudaEventCreateWithFlags(void **e, unsigned f) { *e = calloc(1, sizeof(event)); return 0; }
+int cudaEventRecord(void *e, void *s) { say("record", 0); *(event *)e = (event){s, ((stream *)s)->put}; return 0; }
+int cudaEventSynchronize(void *e) { say("wait", 0); return finish(((event *)e)->s, ((event *)e)->put); }
 int cudaEventDestroy(void *e) { free(e); return 0; }
 int cudaMemGetInfo(size_t *f, size_t *t) { *f = 48 << 20; *t = 64 << 20; return 0; }
 const char *cudaGetErrorString(int c) { return c == 2 ? "out of memory" : "invalid device ordinal"; }
 `
+
+// openFake opens a runtime of the test's, by a CUDA version that no other test
+// has. calls is the file of its calls; "": none.
+func openFake(t *testing.T, major, calls string) {
+	t.Helper()
+	dir := providerFolder(t, major)
+	library(t, filepath.Join(dir, "libcudart.so."+major), "libcudart.so."+major, fmt.Sprintf("#define CALLS %q\n", calls)+fakeRuntime)
+	library(t, filepath.Join(dir, "libcublas.so."+major), "", "")
+	library(t, filepath.Join(dir, "libcudnn.so.9"), "", "unsigned long cudnnGetVersion(void) { return 91302; }")
+	version, err := strconv.Atoi(major + "000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	runtime, cudnn, err := engine.OpenLibraries(filepath.Join(dir, "libonnxruntime.so"), version)
+	if err != nil || runtime != 13020 || cudnn/10000 != 9 {
+		t.Fatalf("CUDA %d, cuDNN %d, %v", runtime, cudnn, err)
+	}
+}
 
 // providerFolder is a folder with a library, and a provider that needs a CUDA of
 // that major version. The loader knows a library by its soname once it is
@@ -116,7 +161,7 @@ func TestCUDALibraries(t *testing.T) {
 	// What lies beside the library, or in NVIDIA's wheels, is found; a library
 	// of another version is told.
 	dir = providerFolder(t, "83")
-	library(t, filepath.Join(dir, "libcudart.so.83"), "libcudart.so.83", fakeRuntime)
+	library(t, filepath.Join(dir, "libcudart.so.83"), "libcudart.so.83", "#define CALLS \"\"\n"+fakeRuntime)
 	other := filepath.Join(t.TempDir(), "libcublas.so.7")
 	library(t, other, "libcublas.so.7", "int cuInit(unsigned f) { return 1; }")
 	_, _, _ = engine.OpenDriver(other) // only so that the loader knows it
@@ -135,15 +180,8 @@ func TestCUDALibraries(t *testing.T) {
 
 // Arenas, copies in pieces and errors on a runtime of the test's.
 func TestCUDAMemory(t *testing.T) {
-	dir := providerFolder(t, "85")
-	library(t, filepath.Join(dir, "libcudart.so.85"), "libcudart.so.85", fakeRuntime)
-	library(t, filepath.Join(dir, "libcublas.so.85"), "", "")
-	library(t, filepath.Join(dir, "libcudnn.so.9"), "", "unsigned long cudnnGetVersion(void) { return 91302; }")
-	runtime, cudnn, err := engine.OpenLibraries(filepath.Join(dir, "libonnxruntime.so"), 85000)
-	if err != nil || runtime != 13020 || cudnn/10000 != 9 {
-		t.Fatalf("CUDA %d, cuDNN %d, %v", runtime, cudnn, err)
-	}
-	_, err = engine.OpenGPU(engine.Options{DeviceID: 3})
+	openFake(t, "85", "")
+	_, err := engine.OpenGPU(engine.Options{DeviceID: 3})
 	refused(t, err, "GPU 3", "invalid device ordinal", "nvidia-smi")
 	e := must(engine.OpenGPU(engine.Options{}))(t)
 
@@ -187,6 +225,87 @@ func TestCUDAMemory(t *testing.T) {
 	_, err = e.NewArena(1 << 30)
 	refused(t, err, "new arena on cuda", "1073741824 bytes", "out of memory", "48 of the GPU's 64 MiB are free", "gradient_checkpointing")
 	x.Close()
+}
+
+// The next contents are on their way while the present ones are read, in a
+// stream and buffers of their own, and none is written before the copy that
+// reads it is done.
+func TestCUDAFeed(t *testing.T) {
+	calls := filepath.Join(t.TempDir(), "calls")
+	openFake(t, "86", calls)
+	e := must(engine.OpenGPU(engine.Options{}))(t)
+	a := must(e.NewArena(1024))(t)
+	defer a.Close()
+	x, y := must(a.View(0, engine.Float32, 4))(t), must(a.View(256, engine.Int64, 2))(t)
+	f := must(e.NewFeed(a, false))(t) // a GPU's memory is not the host's: there is one way
+	defer f.Close()
+	if err := os.Remove(calls); err != nil {
+		t.Fatal(err)
+	}
+	traffic := e.Traffic()
+	const steps = 5
+	for i := range steps {
+		v := float32(10 * i)
+		if err := errors.Join(f.SetFloat32(x, []float32{v, v + 1, v + 2, v + 3}), f.SetInt64(y, []int64{int64(i), -int64(i)}), f.Send()); err != nil {
+			t.Fatal(err)
+		}
+		_, err := f.Bytes(x)
+		refused(t, err, "still on their way")
+		// The step that runs meanwhile reads what came before.
+		if got := x.GetFloat32(); i > 0 && got[0] != v-10 {
+			t.Fatalf("step %d reads %v", i, got)
+		}
+		if err := f.Deliver(); err != nil {
+			t.Fatal(err)
+		}
+		if got := x.GetFloat32(); !slices.Equal(got, []float32{v, v + 1, v + 2, v + 3}) {
+			t.Fatalf("delivered %v for step %d", got, i)
+		}
+		if got := y.GetInt64(); !slices.Equal(got, []int64{int64(i), -int64(i)}) {
+			t.Fatalf("delivered %v for step %d", got, i)
+		}
+	}
+	if got := e.Traffic().Sub(traffic); got.Uploads != steps || got.UploadBytes != steps*1024 {
+		t.Errorf("traffic %+v", got)
+	}
+	// One copy up when it is sent and one across when it is delivered, each step in
+	// the same buffers, with a wait behind; what is between are the test's reads.
+	var ours []string
+	for line := range strings.Lines(string(must(os.ReadFile(calls))(t))) {
+		ours = append(ours, strings.TrimSpace(line))
+	}
+	const read = "down 16,record,wait"
+	want := strings.Repeat("up 1024,"+read+",across 1024,record,wait,"+read+","+read+",", steps)
+	if got := strings.Join(ours, ",") + ","; got != want {
+		t.Errorf("calls: %s", got)
+	}
+}
+
+// Copies of several goroutines have a stream each: one does not wait for
+// another's.
+func TestCUDACopiesAtOnce(t *testing.T) {
+	openFake(t, "87", "")
+	e := must(engine.OpenGPU(engine.Options{}))(t)
+	var all sync.WaitGroup
+	for g := range 8 {
+		all.Go(func() {
+			a, err := e.NewArena(1 << 16)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer a.Close()
+			want := bytes.Repeat([]byte{byte(g + 1)}, 1<<16)
+			for range 20 {
+				got := make([]byte, 1<<16)
+				if err := errors.Join(a.Zero(), a.Upload(0, want), a.Download(0, got)); err != nil || !bytes.Equal(got, want) {
+					t.Errorf("goroutine %d reads another's bytes (%v)", g, err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
 }
 
 // A trace of the CUDA provider with two nodes left to the CPU, cut to the

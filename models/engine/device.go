@@ -23,4 +23,24 @@ type device interface {
 	value(p unsafe.Pointer, bytes int64, dtype DType, shape []int64) (unsafe.Pointer, error)
 	// host says whether the pointers are host memory.
 	host() bool
+	// memory is the name and number by which ONNX Runtime knows the device's memory.
+	memory() (name string, id int)
+	// conveyor gives a way to this device's memory for that many bytes at a time.
+	conveyor(bytes int64) (conveyor, error)
+	// records says whether the device records the first run of a session with
+	// these options and replays it from then on.
+	records(s SessionOptions) bool
+	// enter is called before a session is made, run or closed, and leave after it;
+	// everything else that reaches the device enters by itself. A run that is
+	// recorded enters alone: nothing else is on the device meanwhile.
+	enter(alone bool) (leave func())
+}
+
+// conveyor is what a Feed copies through. Its calls come in turns: host is
+// written, send, deliver.
+type conveyor interface {
+	host() []byte
+	send() error                     // may return before host has been read
+	deliver(to unsafe.Pointer) error // returns when to is written
+	close()
 }

@@ -56,3 +56,37 @@ func (cpuDevice) zero(p unsafe.Pointer, bytes int64) error {
 func (cpuDevice) value(p unsafe.Pointer, bytes int64, dtype DType, shape []int64) (unsafe.Pointer, error) {
 	return hostValue(p, bytes, dtype, shape)
 }
+
+func (cpuDevice) memory() (name string, id int) { return "Cpu", 0 }
+
+func (cpuDevice) records(SessionOptions) bool { return false }
+
+func (cpuDevice) enter(bool) (leave func()) { return func() {} }
+
+// cpuConveyor does what a GPU's does, by plain copies.
+type cpuConveyor struct {
+	p     unsafe.Pointer // 2·bytes: what the program writes, and what was sent
+	bytes int64
+}
+
+func (d cpuDevice) conveyor(bytes int64) (conveyor, error) {
+	p, err := d.alloc(2 * bytes)
+	return &cpuConveyor{p, bytes}, err
+}
+
+func (c *cpuConveyor) half(i int64) []byte {
+	return unsafe.Slice((*byte)(unsafe.Add(c.p, i*c.bytes)), c.bytes)
+}
+
+func (c *cpuConveyor) host() []byte { return c.half(0) }
+
+func (c *cpuConveyor) send() error {
+	copy(c.half(1), c.half(0))
+	return nil
+}
+
+func (c *cpuConveyor) deliver(to unsafe.Pointer) error {
+	return cpuDevice{}.upload(to, c.half(1))
+}
+
+func (c *cpuConveyor) close() { cpuDevice{}.free(c.p, 2*c.bytes) }

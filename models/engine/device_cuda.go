@@ -22,15 +22,30 @@ import (
 )
 
 // cudaDevice computes on one NVIDIA GPU. Arenas are cudaMalloc's; what crosses
-// the bus goes through pinned memory in a stream of its own. ONNX Runtime waits
-// for its own stream at the end of a run, and every method here for its copies,
-// so that the two never meet.
+// the bus goes through pinned memory in streams of our own. ONNX Runtime waits
+// for its own stream at the end of a run, and every method here but a
+// conveyor's send for its copies, so that the two never meet.
+//
+// Sessions do not wait for each other: ONNX Runtime gives each a stream
+// (RegisterCudaStreamHandles; the CUDA provider's own stream_ where it records),
+// so that the pairing's product runs beside the training step. They would meet
+// in CUDA's legacy default stream, with which ONNX Runtime's streams, made by
+// cudaStreamCreate, synchronise; nothing here uses it, and sessions whose inputs
+// and outputs are all bound to the device copy nothing in it. So
+// user_compute_stream is left alone: it would put several sessions in one stream.
+// https://github.com/microsoft/onnxruntime/blob/0550fa72e9856236396fb5327f4f1747548a32bb/onnxruntime/core/providers/cuda/cuda_stream_handle.cc
 type cudaDevice struct {
 	id      int
 	options map[string]string // ONNX Runtime's, by its names
 
-	mu    sync.Mutex // the stage serves one caller at a time
-	stage *C.cuda_stage
+	mu   sync.Mutex
+	idle []*C.cuda_stage // a caller that finds none opens another: as many as copies at once
+
+	// recording is held by the run that is recorded, and shared by all else. While a
+	// stream records in mode cudaStreamCaptureModeGlobal, as ONNX Runtime's does, an
+	// allocation or a wait by any other thread breaks the recording:
+	// https://github.com/microsoft/onnxruntime/blob/0281e570f9e3dd709a94d4d5f99604f905abc07e/onnxruntime/core/providers/cuda/cuda_graph.cc
+	recording sync.RWMutex
 }
 
 // openDevice chooses the device and opens the library that it needs. "auto" is
@@ -93,7 +108,7 @@ func openCUDA(ctx context.Context, o Options, parts *cudaParts) (*cudaDevice, Fo
 		probe.Destroy()
 	}
 	if err != nil {
-		C.cuda_stage_close(d.stage)
+		C.cuda_stage_close(d.idle[0])
 		return nil, found, fmt.Errorf("engine: %w", err)
 	}
 	return d, found, nil
@@ -102,10 +117,45 @@ func openCUDA(ctx context.Context, o Options, parts *cudaParts) (*cudaDevice, Fo
 // newCUDADevice needs the runtime open.
 func newCUDADevice(o Options) (*cudaDevice, error) {
 	d := &cudaDevice{id: o.DeviceID, options: o.CUDA}
-	if err := failure(C.cuda_stage_open(C.int(d.id), &d.stage)); err != nil {
+	if err := d.staged(func(*C.cuda_stage) *C.char { return nil }); err != nil {
 		return nil, fmt.Errorf("engine: GPU %d: %w: look at it with nvidia-smi, or set runtime.provider = \"cpu\"", d.id, err)
 	}
 	return d, nil
+}
+
+// staged calls f with a stage that is its alone.
+func (d *cudaDevice) staged(f func(stage *C.cuda_stage) *C.char) error {
+	defer d.enter(false)()
+	d.mu.Lock()
+	var stage *C.cuda_stage
+	if n := len(d.idle); n > 0 {
+		stage, d.idle = d.idle[n-1], d.idle[:n-1]
+	}
+	d.mu.Unlock()
+	if stage == nil {
+		if err := failure(C.cuda_stage_open(C.int(d.id), &stage)); err != nil {
+			return err
+		}
+	}
+	defer func() {
+		d.mu.Lock()
+		d.idle = append(d.idle, stage)
+		d.mu.Unlock()
+	}()
+	return failure(f(stage))
+}
+
+func (d *cudaDevice) records(s SessionOptions) bool {
+	return s.FixedAddresses && d.options["enable_cuda_graph"] == "1"
+}
+
+func (d *cudaDevice) enter(alone bool) (leave func()) {
+	if alone {
+		d.recording.Lock()
+		return d.recording.Unlock
+	}
+	d.recording.RLock()
+	return d.recording.RUnlock
 }
 
 func (d *cudaDevice) provider() string { return "cuda" }
@@ -122,8 +172,11 @@ func (d *cudaDevice) configure(options *ort.SessionOptions, s SessionOptions) er
 	for name, value := range d.options {
 		values[name] = value
 	}
-	if !s.FixedAddresses { // a recorded graph writes where it was recorded
+	if !d.records(s) { // a recorded graph writes where it was recorded
 		delete(values, "enable_cuda_graph")
+	}
+	if s.ExactFloat32 {
+		values["use_tf32"] = "0"
 	}
 	if err := cuda.Update(values); err != nil {
 		return fmt.Errorf("CUDA provider options %v: %s: correct [runtime.cuda]", values, oneLine(err.Error()))
@@ -135,10 +188,8 @@ func (d *cudaDevice) configure(options *ort.SessionOptions, s SessionOptions) er
 }
 
 func (d *cudaDevice) alloc(bytes int64) (unsafe.Pointer, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	var p unsafe.Pointer
-	if err := failure(C.cuda_alloc(d.stage, C.size_t(bytes), &p)); err != nil {
+	if err := d.staged(func(s *C.cuda_stage) *C.char { return C.cuda_alloc(s, C.size_t(bytes), &p) }); err != nil {
 		var free, total C.size_t
 		if failure(C.cuda_memory(C.int(d.id), &free, &total)) == nil {
 			err = fmt.Errorf("%w (%d of the GPU's %d MiB are free)", err, int64(free)>>20, int64(total)>>20)
@@ -148,30 +199,63 @@ func (d *cudaDevice) alloc(bytes int64) (unsafe.Pointer, error) {
 	return p, nil
 }
 
-func (d *cudaDevice) free(p unsafe.Pointer, _ int64) { C.cuda_free(C.int(d.id), p) }
+func (d *cudaDevice) free(p unsafe.Pointer, _ int64) {
+	defer d.enter(false)()
+	C.cuda_free(C.int(d.id), p)
+}
 
 func (d *cudaDevice) upload(dst unsafe.Pointer, src []byte) error {
 	if len(src) == 0 {
 		return nil
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.failed("upload", failure(C.cuda_upload(d.stage, dst, unsafe.Pointer(&src[0]), C.size_t(len(src)))))
+	return d.failed("upload", d.staged(func(s *C.cuda_stage) *C.char {
+		return C.cuda_upload(s, dst, unsafe.Pointer(&src[0]), C.size_t(len(src)))
+	}))
 }
 
 func (d *cudaDevice) download(dst []byte, src unsafe.Pointer) error {
 	if len(dst) == 0 {
 		return nil
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.failed("download", failure(C.cuda_download(d.stage, unsafe.Pointer(&dst[0]), src, C.size_t(len(dst)))))
+	return d.failed("download", d.staged(func(s *C.cuda_stage) *C.char {
+		return C.cuda_download(s, unsafe.Pointer(&dst[0]), src, C.size_t(len(dst)))
+	}))
 }
 
 func (d *cudaDevice) zero(p unsafe.Pointer, bytes int64) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.failed("zero", failure(C.cuda_zero(d.stage, p, C.size_t(bytes))))
+	return d.failed("zero", d.staged(func(s *C.cuda_stage) *C.char { return C.cuda_zero(s, p, C.size_t(bytes)) }))
+}
+
+// cudaConveyor is a cuda_feed.
+type cudaConveyor struct {
+	device *cudaDevice
+	feed   *C.cuda_feed
+}
+
+func (d *cudaDevice) conveyor(bytes int64) (conveyor, error) {
+	defer d.enter(false)()
+	c := &cudaConveyor{device: d}
+	if err := failure(C.cuda_feed_open(C.int(d.id), C.size_t(bytes), &c.feed)); err != nil {
+		return nil, fmt.Errorf("%d bytes, pinned and on GPU %d: %w", bytes, d.id, err)
+	}
+	return c, nil
+}
+
+func (c *cudaConveyor) host() []byte { return unsafe.Slice((*byte)(c.feed.host), int(c.feed.bytes)) }
+
+func (c *cudaConveyor) send() error {
+	defer c.device.enter(false)()
+	return c.device.failed("send", failure(C.cuda_feed_send(c.feed)))
+}
+
+func (c *cudaConveyor) deliver(to unsafe.Pointer) error {
+	defer c.device.enter(false)()
+	return c.device.failed("deliver", failure(C.cuda_feed_deliver(c.feed, to)))
+}
+
+func (c *cudaConveyor) close() {
+	defer c.device.enter(false)()
+	C.cuda_feed_close(c.feed)
 }
 
 // failed names the device: after most of CUDA's errors the process can use it no
@@ -182,6 +266,8 @@ func (d *cudaDevice) failed(what string, err error) error {
 	}
 	return err
 }
+
+func (d *cudaDevice) memory() (name string, id int) { return "Cuda", d.id }
 
 func (d *cudaDevice) value(p unsafe.Pointer, bytes int64, dtype DType, shape []int64) (unsafe.Pointer, error) {
 	return deviceValue("Cuda", d.id, p, bytes, dtype, shape)

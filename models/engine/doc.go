@@ -21,7 +21,8 @@
 // A device is one implementation of the unexported interface in device.go:
 // device_cpu.go, and device_cuda.go with cuda_parts.go, which finds CUDA's
 // libraries at run time. device_none.go is the build without any accelerator.
-// Only Upload, Download and what stands on them look into a device's memory;
-// Engine.Traffic counts them. A session with OnDevice proves on its first run
-// that every node is on the device (placement.go).
+// Only Upload, Download, a Feed and what stands on them look into a device's
+// memory; Engine.Traffic counts them. A Feed (feed.go) sends an arena its next
+// contents while sessions read the present ones. A session with OnDevice proves
+// on its first run that every node is on the device (placement.go).
 package engine

@@ -1,6 +1,10 @@
 package engine
 
-import "context"
+import (
+	"context"
+
+	"golang.org/x/sys/unix"
+)
 
 // ProvisionFrom runs the provisioning of one platform ("test/cpu") with the
 // real clients, but with packages that a test has made: member is the
@@ -36,4 +40,29 @@ var Recent = recent
 func ProvisionGPUFrom(ctx context.Context, cache, inPackage, sha256, provider string, bytes int64, providerSHA256 string) (Found, error) {
 	p := pin{ask: "test", member: inPackage, sha256: sha256, beside: []member{{provider, bytes, providerSHA256}}}
 	return provision(ctx, Options{}, cache, "test/cuda", []source{{name: "pip", get: pipDownloadGPU, pins: map[string]pin{"test/cuda": p}}})
+}
+
+// Entry is one visit to a recording device.
+type Entry struct {
+	Alone  bool
+	Thread int // of the system
+}
+
+// Recording is an engine like e, of a device that records as a GPU may. entries
+// are the visits so far.
+func Recording(e *Engine) (recording *Engine, entries func() []Entry) {
+	d := &recordingDevice{}
+	return &Engine{Provider: e.Provider, Threads: e.Threads, device: d}, func() []Entry { return d.entries }
+}
+
+type recordingDevice struct {
+	cpuDevice
+	entries []Entry
+}
+
+func (d *recordingDevice) records(s SessionOptions) bool { return s.FixedAddresses }
+
+func (d *recordingDevice) enter(alone bool) (leave func()) {
+	d.entries = append(d.entries, Entry{alone, unix.Gettid()})
+	return func() {}
 }

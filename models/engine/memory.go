@@ -6,6 +6,31 @@ import (
 	"strconv"
 )
 
+// SessionMemory is what a session has allocated on its device for what it
+// computes between inputs and outputs, scratch of its operators included; in
+// bytes, counted by ONNX Runtime's arena.
+type SessionMemory struct {
+	Peak int64 // most in use at once
+	Held int64 // taken from the system and kept for the next run
+}
+
+// Memory reads the session's counts; they are 0 before its first run.
+func (s *Session) Memory() (m SessionMemory, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ort == nil {
+		return m, s.errorf("memory: the session is closed")
+	}
+	name, id := s.device.memory()
+	if m.Peak, err = sessionMemory(s.ort, name, id, "MaxInUse"); err == nil {
+		m.Held, err = sessionMemory(s.ort, name, id, "TotalAllocated")
+	}
+	if err != nil {
+		return m, s.errorf("memory: %s", oneLine(err.Error()))
+	}
+	return m, nil
+}
+
 // OutOfMemoryError is a session that could not allocate what it needs.
 type OutOfMemoryError struct {
 	Bytes int64  // of the allocation that failed; 0 where the library does not say

@@ -39,8 +39,13 @@ func (g *Graph) NativeModel() (*onnx.ModelProto, error) {
 		return nil, err
 	}
 	m := native.emit()
-	m.OpsetImport = append(m.OpsetImport, &onnx.OperatorSetIdProto{Domain: ptr(Domain), Version: ptr(int64(1))})
+	m.OpsetImport = append(m.OpsetImport, nativeOpset())
 	return m, nil
+}
+
+// nativeOpset is the version of the operators with kernels of our own.
+func nativeOpset() *onnx.OperatorSetIdProto {
+	return &onnx.OperatorSetIdProto{Domain: ptr(Domain), Version: ptr(int64(1))}
 }
 
 // emit lists a graph without composite operators as ONNX, or with those that

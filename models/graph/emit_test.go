@@ -216,3 +216,24 @@ func TestLowerRefuses(t *testing.T) {
 		}
 	}
 }
+
+// A large image leaves no large constant in a portable file: 2048×2048 pixels,
+// with the derivative, in a few hundred bytes of initializers.
+func TestGroupNormalizationWritesNoImage(t *testing.T) {
+	_, m := model(t, func(b *graph.Builder) {
+		x := b.Input("x", graph.Float32, 1, 4, 2048, 2048)
+		scale, bias := b.Param("scale", graph.Init{}, 4), b.Param("bias", graph.Init{}, 4)
+		loss := b.ReduceSumSquare(b.GroupNormalization(x, scale, bias, 2, 1e-5), false)
+		b.Output("loss", loss)
+		for i, dy := range b.Grad(loss, []*graph.Value{x, scale, bias}) {
+			b.Output(fmt.Sprint("d", i), dy)
+		}
+	})
+	bytes := 0
+	for _, c := range m.Initializer {
+		bytes += len(c.RawData)
+	}
+	if bytes > 1000 {
+		t.Errorf("%d bytes of constants, want less than 1,000", bytes)
+	}
+}

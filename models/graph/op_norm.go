@@ -75,11 +75,13 @@ func groupNormalizationGrad(b *Builder, n *Node, dy []*Value) []*Value {
 
 // lowerGroupNormalization is a LayerNormalization over [N, G, C/G·H·W] with a
 // scale of ones, for the sake of its saved statistics, then channel by channel.
+// The ones are one number, expanded when the model is loaded: as a constant they
+// would put a group of an image into the file.
 func lowerGroupNormalization(b *Builder, n *Node, in []*Value) []*Value {
 	x, scale, bias := in[0], in[1], in[2]
 	groups := n.Int("num_groups", 1)
 	m := x.Numel() / x.Dim(0) / groups
-	hat, mean, r := b.LayerNormalization(b.Reshape(x, x.Dim(0), groups, m), b.Full(1, m), nil, n.Float("epsilon", 1e-5))
+	hat, mean, r := b.LayerNormalization(b.Reshape(x, x.Dim(0), groups, m), b.Expand(b.Scalar(1), m), nil, n.Float("epsilon", 1e-5))
 	perChannel := []int{1, x.Dim(1), 1}
 	y := b.Mul(b.Reshape(hat, x.Dim(0), x.Dim(1), -1), b.Reshape(scale, perChannel...))
 	y = b.Add(y, b.Reshape(bias, perChannel...))

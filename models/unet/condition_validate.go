@@ -38,16 +38,17 @@ func (c ConditionConfig) Validate() error {
 	for _, x := range []struct {
 		key   string
 		value PerBlock[int]
+		most  int
 	}{
-		{"layers_per_block", c.LayersPerBlock}, {"cross_attention_dim", c.CrossAttentionWidth},
-		{"transformer_layers_per_block", c.TransformerLayersPerBlock}, {"attention_head_dim", c.AttentionHeadDim},
+		{"layers_per_block", c.LayersPerBlock, mostLayers}, {"cross_attention_dim", c.CrossAttentionWidth, mostChannels},
+		{"transformer_layers_per_block", c.TransformerLayersPerBlock, mostLayers}, {"attention_head_dim", c.AttentionHeadDim, mostChannels},
 	} {
 		if n := len(x.value.List); n != 0 && n != blocks {
 			return fmt.Errorf("%s has %d entries, block_out_channels has %d: want as many, or one number for all", x.key, n, blocks)
 		}
 		for i := range blocks {
-			if x.value.At(i) < 1 {
-				return fmt.Errorf("%s %d: want at least 1", x.key, x.value.At(i))
+			if n := x.value.At(i); n < 1 || n > x.most {
+				return fmt.Errorf("%s %d: want 1 to %d", x.key, n, x.most)
 			}
 		}
 	}

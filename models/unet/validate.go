@@ -6,6 +6,14 @@ import (
 	"strings"
 )
 
+// What is above these is a mistake, and would take hours or terabytes to refuse.
+const (
+	mostChannels = 1 << 16
+	mostLayers   = 1 << 10
+	mostEntries  = 1 << 20 // of an embedding
+	mostPixels   = 1 << 14 // in each direction
+)
+
 // Validate names the first key whose value cannot be built, with both numbers.
 func (c Config) Validate() error {
 	if err := validateShared(shared{c.SampleSize, c.InChannels, c.OutChannels, c.BlockOutChannels, c.DownBlockTypes, c.UpBlockTypes,
@@ -13,8 +21,8 @@ func (c Config) Validate() error {
 		return err
 	}
 	switch {
-	case c.LayersPerBlock < 1:
-		return fmt.Errorf("layers_per_block %d: want at least 1", c.LayersPerBlock)
+	case c.LayersPerBlock < 1 || c.LayersPerBlock > mostLayers:
+		return fmt.Errorf("layers_per_block %d: want 1 to %d", c.LayersPerBlock, mostLayers)
 	case c.TimeEmbeddingType == "learned" && c.NumTrainTimesteps == nil:
 		return fmt.Errorf("time_embedding_type \"learned\" needs num_train_timesteps, got null")
 	case deref(c.ClassEmbedType) == "timestep" && c.TimeEmbeddingType != "positional":
@@ -93,16 +101,18 @@ func validateShared(s shared) error {
 		return fmt.Errorf("down_block_types has %d entries, block_out_channels has %d: want as many", len(s.down), blocks)
 	case len(s.up) != blocks:
 		return fmt.Errorf("up_block_types has %d entries, block_out_channels has %d: want as many", len(s.up), blocks)
-	case s.in < 1 || s.out < 1:
-		return fmt.Errorf("in_channels %d, out_channels %d: want at least 1", s.in, s.out)
+	case min(s.in, s.out) < 1 || max(s.in, s.out) > mostChannels:
+		return fmt.Errorf("in_channels %d, out_channels %d: want 1 to %d", s.in, s.out, mostChannels)
+	case slices.Max(s.channels) > mostChannels:
+		return fmt.Errorf("block_out_channels %d: want at most %d", slices.Max(s.channels), mostChannels)
 	case s.groups < 1:
 		return fmt.Errorf("norm_num_groups %d: want at least 1", s.groups)
 	case s.padding != 0 && s.padding != 1:
 		return fmt.Errorf("downsample_padding %d: want 0 or 1", s.padding)
 	case s.dropout < 0 || s.dropout >= 1:
 		return fmt.Errorf("dropout %g: want at least 0 and below 1", s.dropout)
-	case s.sample.H < 0 || s.sample.W < 0:
-		return fmt.Errorf("sample_size [%d, %d]: want at least 1", s.sample.H, s.sample.W)
+	case min(s.sample.H, s.sample.W) < 0 || max(s.sample.H, s.sample.W) > mostPixels:
+		return fmt.Errorf("sample_size [%d, %d]: want 1 to %d", s.sample.H, s.sample.W, mostPixels)
 	case s.midScaling == 0:
 		return fmt.Errorf("mid_block_scale_factor 0: activations are divided by it")
 	case !(s.eps >= 0):
@@ -142,8 +152,8 @@ type optional struct {
 
 func positive(numbers ...optional) error {
 	for _, x := range numbers {
-		if x.value != nil && *x.value < 1 {
-			return fmt.Errorf("%s %d: want at least 1, or null", x.key, *x.value)
+		if x.value != nil && (*x.value < 1 || *x.value > mostEntries) {
+			return fmt.Errorf("%s %d: want 1 to %d, or null", x.key, *x.value, mostEntries)
 		}
 	}
 	return nil

@@ -10,10 +10,9 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-)
 
-// temporary opens the name of everything that is not finished.
-const temporary = ".tmp-"
+	"immiscible/pipeline/whole"
+)
 
 // reached is called with the name of each stage that Write and Prune have got
 // to. It does nothing; the tests kill the process in it.
@@ -28,7 +27,7 @@ var reached = func(stage string) {}
 // a call of fill: a step's state is the same however often it is reached.
 func Write(out string, state State, fill func(dir string) error) (path string, err error) {
 	path = filepath.Join(out, name(state.Step))
-	if before, err := Read(path); err == nil && before.Step == state.Step {
+	if verifyStep(out, state.Step) == nil {
 		return path, nil
 	}
 	if err := write(out, path, state, fill); err != nil {
@@ -39,7 +38,7 @@ func Write(out string, state State, fill func(dir string) error) (path string, e
 
 // write is Write without the words around its errors.
 func write(out, path string, state State, fill func(dir string) error) error {
-	temp := filepath.Join(out, fmt.Sprintf("%s%s-%d", temporary, name(state.Step), os.Getpid()))
+	temp := filepath.Join(out, fmt.Sprintf("%s%s-%d", whole.Temporary, name(state.Step), os.Getpid()))
 	if err := os.Mkdir(temp, 0o755); err != nil {
 		return err
 	}
@@ -58,13 +57,13 @@ func write(out, path string, state State, fill func(dir string) error) error {
 		return err
 	}
 	reached("witnessed")
-	if err := flush(temp); err != nil {
+	if err := whole.Flush(temp); err != nil {
 		return err
 	}
 	reached("flushed")
 	// What has the checkpoint's name already is not whole, or Write had
 	// returned; a folder can only be renamed onto an empty one.
-	broken := filepath.Join(out, fmt.Sprintf("%sbroken-%s-%d", temporary, name(state.Step), os.Getpid()))
+	broken := filepath.Join(out, fmt.Sprintf("%sbroken-%s-%d", whole.Temporary, name(state.Step), os.Getpid()))
 	if err := os.Rename(path, broken); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -74,7 +73,7 @@ func write(out, path string, state State, fill func(dir string) error) error {
 		return err
 	}
 	reached("renamed")
-	if err := flushOne(out); err != nil {
+	if err := whole.FlushOne(out); err != nil {
 		return err
 	}
 	reached("finished")
@@ -97,24 +96,44 @@ func explain(out, path string, err error) error {
 // Latest returns the whole checkpoint of the highest step in out. ok is false
 // where there is none, or no folder out.
 func Latest(out string) (path string, step int, ok bool, err error) {
-	steps, err := whole(out)
+	steps, err := wholeSteps(out)
 	if err != nil || len(steps) == 0 {
 		return "", 0, false, err
 	}
 	return filepath.Join(out, name(steps[0])), steps[0], true, nil
 }
 
-// Prune removes the oldest whole checkpoints of out until keep are left; 0
-// keeps all. Each is renamed to a temporary name before it is deleted, so that
-// no half of a checkpoint ever has a checkpoint's name.
-func Prune(out string, keep int) error {
-	steps, err := whole(out)
+// Resume returns the checkpoint of the highest step in out that passes Verify,
+// or "" where none does. passed says of each of a higher step what is wrong with
+// it, the highest first.
+func Resume(out string) (path string, step int, passed []error, err error) {
+	steps, err := namedSteps(out)
+	if err != nil {
+		return "", 0, nil, err
+	}
+	for _, step := range steps {
+		err := verifyStep(out, step)
+		if err == nil {
+			return filepath.Join(out, name(step)), step, passed, nil
+		}
+		passed = append(passed, err)
+	}
+	return "", 0, passed, nil
+}
+
+// Prune removes the oldest whole checkpoints of out, up to that of step last,
+// until keep are left; 0 keeps all. Later ones are none that the run went on
+// from: they do not count. Each is renamed to a temporary name before it is
+// deleted, so that no half of a checkpoint ever has a checkpoint's name.
+func Prune(out string, keep, last int) error {
+	steps, err := wholeSteps(out)
+	steps = slices.DeleteFunc(steps, func(step int) bool { return step > last })
 	if err != nil || keep <= 0 || len(steps) <= keep {
 		return err
 	}
 	for _, step := range steps[keep:] {
 		path := filepath.Join(out, name(step))
-		temp := filepath.Join(out, fmt.Sprintf("%spruned-%s-%d", temporary, name(step), os.Getpid()))
+		temp := filepath.Join(out, fmt.Sprintf("%spruned-%s-%d", whole.Temporary, name(step), os.Getpid()))
 		if err := os.Rename(path, temp); err != nil {
 			return fmt.Errorf("remove the old checkpoint %s: %w", path, err)
 		}
@@ -126,38 +145,43 @@ func Prune(out string, keep int) error {
 	return nil
 }
 
-// Sweep removes what a run that was killed has left half-written in out:
-// everything there whose name begins with ".tmp-". No other run may be using
-// the folder.
-func Sweep(out string) error {
-	entries, err := os.ReadDir(out)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("sweep %s: %w", out, err)
-	}
-	for _, entry := range entries {
-		if !strings.HasPrefix(entry.Name(), temporary) {
-			continue
-		}
-		if err := os.RemoveAll(filepath.Join(out, entry.Name())); err != nil {
-			return fmt.Errorf("sweep %s: %w", out, err)
-		}
-	}
-	return nil
+// wholeSteps lists the steps of the whole checkpoints in out, the highest first.
+func wholeSteps(out string) ([]int, error) {
+	steps, err := namedSteps(out)
+	return slices.DeleteFunc(steps, func(step int) bool {
+		_, err := readStep(out, step)
+		return err != nil
+	}), err
 }
 
-// whole lists the steps of the whole checkpoints in out, the highest first.
-func whole(out string) (steps []int, err error) {
+// readStep is Read for the checkpoint of a step, which must be that step's.
+func readStep(out string, step int) (State, error) {
+	path := filepath.Join(out, name(step))
+	s, err := Read(path)
+	if err == nil && s.Step != step {
+		err = fmt.Errorf("%s is no whole checkpoint: %s is of step %d", path, StateFile, s.Step)
+	}
+	return s, err
+}
+
+// verifyStep is Verify for the checkpoint of a step, which must be that step's.
+func verifyStep(out string, step int) error {
+	if _, err := readStep(out, step); err != nil {
+		return err
+	}
+	return Verify(filepath.Join(out, name(step)))
+}
+
+// namedSteps lists the steps of which out has a folder, whole or not, the highest
+// first.
+func namedSteps(out string) (steps []int, err error) {
 	entries, err := os.ReadDir(out)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("look for checkpoints: %w", err)
 	}
 	for _, entry := range entries {
 		digits, ok := strings.CutPrefix(entry.Name(), "checkpoint-")
-		step, err := strconv.Atoi(digits)
-		if !ok || err != nil || name(step) != entry.Name() {
-			continue
-		}
-		if s, err := Read(filepath.Join(out, entry.Name())); err == nil && s.Step == step {
+		if step, err := strconv.Atoi(digits); ok && err == nil && name(step) == entry.Name() {
 			steps = append(steps, step)
 		}
 	}
@@ -169,24 +193,4 @@ func whole(out string) (steps []int, err error) {
 // name is the folder of a step.
 func name(step int) string {
 	return "checkpoint-" + strconv.Itoa(step)
-}
-
-// flush forces dir, and every file and folder below it, to the disk.
-func flush(dir string) error {
-	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		return flushOne(path)
-	})
-}
-
-// flushOne forces one file, or one folder's list of names, to the disk.
-func flushOne(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return f.Sync()
 }

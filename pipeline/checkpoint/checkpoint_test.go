@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"immiscible/pipeline/whole"
 )
 
 // The tests start this binary again as a child that is to die or to fail: see
@@ -40,7 +42,7 @@ func TestMain(m *testing.M) {
 	}
 	_, err := Write(out, State{Step: 2}, func(dir string) error { return fillWith(dir, 2, reached) })
 	if err == nil {
-		err = Prune(out, 1)
+		err = Prune(out, 1, 2)
 	}
 	if err != nil {
 		fmt.Println(err)
@@ -204,8 +206,46 @@ func TestVerify(t *testing.T) {
 	if _, err := Read(path); err != nil {
 		t.Error(err)
 	}
-	if err := Verify(path); err == nil || !strings.Contains(err.Error(), "optimizer.safetensors has SHA-256") {
+	if err := Verify(path); err == nil || !strings.Contains(err.Error(), "checkpoint-2 is no whole checkpoint: optimizer.safetensors has SHA-256 ") {
 		t.Errorf("verify: %v", err)
+	}
+}
+
+// A run goes on from the newest checkpoint whose every byte is as it was written,
+// and is told what is wrong with each one above it. What it writes then replaces
+// those, and counts alone when old ones are removed.
+func TestResume(t *testing.T) {
+	out := t.TempDir()
+	if path, _, passed, err := Resume(filepath.Join(out, "none")); path != "" || passed != nil || err != nil {
+		t.Errorf("in no folder: %q, %v, %v", path, passed, err)
+	}
+	for step := 1; step <= 3; step++ {
+		writeStep(t, out, step)
+	}
+	changed := filepath.Join(out, "checkpoint-2", "optimizer.safetensors")
+	if err := os.WriteFile(changed, payload(9, 2), 0o644); err != nil { // other bytes, as many
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(out, "checkpoint-3", "model_index.json")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(filepath.Join(out, "checkpoint-4"), os.DirFS(filepath.Join(out, "checkpoint-1"))); err != nil {
+		t.Fatal(err)
+	}
+	path, step, passed, err := Resume(out)
+	if path != filepath.Join(out, "checkpoint-1") || step != 1 || len(passed) != 3 || err != nil {
+		t.Fatalf("it goes on from %q, past %q, %v", path, passed, err)
+	}
+	for i, want := range []string{"checkpoint-4 is no whole checkpoint: trainer_state.json is of step 1", "checkpoint-3/model_index.json: no such file", "checkpoint-2 is no whole checkpoint: optimizer.safetensors has SHA-256 "} {
+		if !strings.Contains(passed[i].Error(), want) {
+			t.Errorf("passed over: %v, want %q", passed[i], want)
+		}
+	}
+	if err := Prune(out, 1, 1); err != nil || Verify(path) != nil {
+		t.Errorf("a later checkpoint counted: %v", err)
+	}
+	if again, _, passed, err := Resume(filepath.Dir(writeStep(t, out, 2))); filepath.Base(again) != "checkpoint-2" || len(passed) != 2 || err != nil {
+		t.Errorf("after step 2 was done again: %q, past %q, %v", again, passed, err)
 	}
 }
 
@@ -229,10 +269,10 @@ func TestLatest(t *testing.T) {
 	if path, step, ok, err := Latest(out); filepath.Base(path) != "checkpoint-10" || step != 10 || !ok || err != nil {
 		t.Errorf("the latest is %s, %d, %v, %v", path, step, ok, err)
 	}
-	if err := Sweep(out); err != nil {
+	if err := whole.Sweep(out); err != nil {
 		t.Fatal(err)
 	}
-	if err := Sweep(filepath.Join(out, "none")); err != nil {
+	if err := whole.Sweep(filepath.Join(out, "none")); err != nil {
 		t.Error(err)
 	}
 	want := []string{"checkpoint-", "checkpoint-011", "checkpoint-10", "checkpoint-12", "checkpoint-2", "checkpoint-20", "checkpoint-9", "checkpoint-x"}
@@ -258,7 +298,7 @@ func TestPrune(t *testing.T) {
 		{9, []string{"checkpoint-10", "checkpoint-11", "checkpoint-12", "checkpoint-9", "checkpoint-99"}},
 		{1, []string{"checkpoint-12", "checkpoint-99"}},
 	} {
-		if err := Prune(out, c.keep); err != nil {
+		if err := Prune(out, c.keep, 12); err != nil {
 			t.Fatal(err)
 		}
 		if got := names(t, out); !reflect.DeepEqual(got, c.want) {
@@ -294,11 +334,11 @@ func TestKilled(t *testing.T) {
 		if err := Verify(path); err != nil {
 			t.Errorf("%s: %v", stage.name, err)
 		}
-		if err := Sweep(out); err != nil {
+		if err := whole.Sweep(out); err != nil {
 			t.Errorf("%s: %v", stage.name, err)
 		}
 		writeStep(t, out, 2)
-		if err := Prune(out, 1); err != nil {
+		if err := Prune(out, 1, 2); err != nil {
 			t.Errorf("%s: %v", stage.name, err)
 		}
 		if got := names(t, out); !reflect.DeepEqual(got, []string{"checkpoint-2"}) {

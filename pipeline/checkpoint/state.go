@@ -72,10 +72,10 @@ func Verify(path string) error {
 	for _, want := range s.Files {
 		got, err := digest(path, want.Path)
 		if err != nil {
-			return fmt.Errorf("verify %s: %w", path, err)
+			return fmt.Errorf("%s is no whole checkpoint: %w", path, err)
 		}
 		if got != want {
-			return fmt.Errorf("verify %s: %s has SHA-256 %s, and %s says %s: the file has changed since it was written; resume from an older checkpoint", path, want.Path, got.SHA256, StateFile, want.SHA256)
+			return fmt.Errorf("%s is no whole checkpoint: %s has SHA-256 %.12s…, and %s says %.12s…", path, want.Path, got.SHA256, StateFile, want.SHA256)
 		}
 	}
 	return nil

@@ -7,10 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
+
+	"immiscible/pipeline/whole"
 )
 
 // Archive is an open .npz file: a zip whose members are .npy files, stored
@@ -100,46 +100,26 @@ type Named struct {
 // WriteArchive writes arrays to a .npz file as numpy.savez_compressed does
 // (deflated) or numpy.savez (stored), whole or not at all. Equal arrays give
 // equal bytes: members carry no time.
-func WriteArchive(path string, arrays []Named, deflate bool) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".tmp-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
+func WriteArchive(path string, arrays []Named, deflate bool) error {
+	return whole.Stream(path, func(f io.Writer) error {
+		z := zip.NewWriter(f)
+		// Statistics hardly compress: the fastest level saves as much as the best.
+		z.RegisterCompressor(zip.Deflate, func(w io.Writer) (io.WriteCloser, error) { return flate.NewWriter(w, flate.BestSpeed) })
+		method := zip.Store
+		if deflate {
+			method = zip.Deflate
 		}
-	}()
-	z := zip.NewWriter(f)
-	// Statistics hardly compress: the fastest level saves as much as the best.
-	z.RegisterCompressor(zip.Deflate, func(w io.Writer) (io.WriteCloser, error) { return flate.NewWriter(w, flate.BestSpeed) })
-	method := zip.Store
-	if deflate {
-		method = zip.Deflate
-	}
-	for _, a := range arrays {
-		w, err := z.CreateHeader(&zip.FileHeader{Name: a.Name + ".npy", Method: method})
-		if err == nil {
-			err = a.Array.encode(w)
+		for _, a := range arrays {
+			w, err := z.CreateHeader(&zip.FileHeader{Name: a.Name + ".npy", Method: method})
+			if err == nil {
+				err = a.Array.encode(w)
+			}
+			if err != nil {
+				return fmt.Errorf("%s: %w", a.Name, err)
+			}
 		}
-		if err != nil {
-			return fmt.Errorf("%s: %s: %w", path, a.Name, err)
-		}
-	}
-	if err := z.Close(); err != nil {
-		return err
-	}
-	if err := f.Chmod(0o644); err != nil {
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+		return z.Close()
+	})
 }
 
 // encode writes an array of any element type.

@@ -6,44 +6,23 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
-	"path/filepath"
+
+	"immiscible/pipeline/whole"
 )
 
 // maxDims is NumPy's own limit (NPY_MAXDIMS, 2.0).
 const maxDims = 64
 
-// Write writes data, in C order with the given shape, to path: first under a
-// temporary name in the same folder, synced, then renamed, so that path never
-// holds half an array. Bytes are those of numpy.save.
-func Write[T Element](path string, shape []int, data []T) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".tmp-*")
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			f.Close()
-			os.Remove(f.Name())
+// Write writes data, in C order with the given shape, to path, whole or not at
+// all. Bytes are those of numpy.save.
+func Write[T Element](path string, shape []int, data []T) error {
+	return whole.Stream(path, func(f io.Writer) error {
+		w := bufio.NewWriterSize(f, block)
+		if err := Encode(w, shape, data); err != nil {
+			return err
 		}
-	}()
-	w := bufio.NewWriterSize(f, block)
-	if err := Encode(w, shape, data); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	if err := f.Chmod(0o644); err != nil { // CreateTemp's 0600 is for secrets
-		return err
-	}
-	if err := f.Sync(); err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+		return w.Flush()
+	})
 }
 
 // Encode writes one array, data in C order with the given shape; a shape that

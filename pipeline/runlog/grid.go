@@ -6,8 +6,8 @@ import (
 	"image"
 	"image/color"
 	"image/png"
-	"os"
-	"path/filepath"
+
+	"immiscible/pipeline/whole"
 )
 
 // gutter is the black space around each image of a grid, in pixels.
@@ -63,7 +63,7 @@ func WriteGrid(path string, images [][]float32, rows, cols, C, H, W int) ([]byte
 	if err != nil {
 		return nil, err
 	}
-	return data, ReplaceFile(path, data)
+	return data, whole.FileInCache(path, data)
 }
 
 // WriteImage writes one image [C, H, W] as a PNG of W by H pixels, grey or RGB,
@@ -94,29 +94,5 @@ func WriteImage(path string, values []float32, C, H, W int, texts ...Text) error
 	if err := png.Encode(&b, picture); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
-	return ReplaceFile(path, withText(b.Bytes(), texts))
-}
-
-// ReplaceFile writes a file under another name and renames it: it is whole or not
-// there.
-func ReplaceFile(path string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".tmp-image-*")
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	defer os.Remove(f.Name()) // gone already if it was renamed
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Chmod(0o644)
-	}
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return nil
+	return whole.FileInCache(path, withText(b.Bytes(), texts))
 }

@@ -14,12 +14,16 @@ import (
 // wording of comments; checkDocs wants that they are there.
 const lintChecks = "all,-ST1000,-ST1020,-ST1021,-ST1022"
 
+// lintTags are build tags of files that a plain build leaves out, and that add to
+// it where they are given.
+const lintTags = "browser"
+
 func checkVet(m *module) ([]finding, error) {
-	return toolFindings(m, "go", "vet", "./...")
+	return toolFindings(m, "go", "vet", "-tags", lintTags, "./...")
 }
 
 func checkStaticcheck(m *module) ([]finding, error) {
-	found, err := toolFindings(m, "go", "tool", "staticcheck", "-checks", lintChecks, "./...")
+	found, err := toolFindings(m, "go", "tool", "staticcheck", "-tags", lintTags, "-checks", lintChecks, "./...")
 	return slices.DeleteFunc(found, func(f finding) bool {
 		return strings.HasSuffix(f.Text, "(compile)") // go vet has said so already
 	}), err

@@ -34,6 +34,9 @@ var doors = []door{
 	// The standard library draws no text: axes with numbers need fonts.
 	{"gonum.org/v1/plot", "tools/immiscible/assign_plot.go"},
 	{"gonum.org/v1/plot", "tools/immiscible/compare_plot.go"},
+	{"gonum.org/v1/plot", "tools/immiscible/plot.go"},
+	{"gonum.org/v1/plot", "tools/immiscible/plot_analyze.go"},
+	{"gonum.org/v1/plot", "tools/immiscible/plot_images.go"},
 	// Cholesky factors and singular values of 2,048 dimensions.
 	{"gonum.org/v1/gonum", "pipeline/metrics"},
 	// System calls and terminals are the standard library's overflow.

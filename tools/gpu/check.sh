@@ -3,7 +3,14 @@
 # under tools/gpu/results/. Run it in the repository. With "cpu" it is a dry run: the same commands on small models, whose
 # figures mean nothing. Needs python3 with torch; a part that fails is recorded, and the rest goes on. Exit 1 if any failed.
 #
-# STEPS (default 30) are the timed steps of each bench; PARTS selects parts by a pattern such as "doctor|tests".
+# STEPS (default 30) are the timed steps of each bench; PARTS selects parts by a pattern such as "doctor|tests"; LIMIT
+# (default 400) are the seconds after which a part is given up. The JSON is written anew after each part, so that what is
+# done is kept if the machine goes. Where a call may take ten minutes and all of them thirty, four calls:
+#   PARTS='doctor|tests|plan|pairing|resume'    1, 3 and 4 of the issue's list
+#   PARTS='cifar'                               2, cifar10-ddim at batch 256, and the profile that chooses lowerings
+#   PARTS='sd15-b32'  STEPS=20                  2, Stable Diffusion 1.5's U-Net, 256 pixels
+#   PARTS='sd15-b128' STEPS=15
+# with OUT=DIR for a copy of the JSON in DIR. "summary" in it are the figures that the issue asks for, from its parts.
 set -uo pipefail
 kit=$(cd "${1:?usage: check.sh KIT [cuda|cpu]}" && pwd) provider=${2:-cuda}
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd); root=$(cd "$here/../.." && pwd); cd "$root" || exit 1
@@ -19,6 +26,8 @@ if [ "$provider" = cuda ] && [ -d "$kit/ortgpu" ]; then
   eval "$(bash "$join" "$kit/ortgpu" "$work/lib")"
 fi
 failed=0
+out=$here/results/$provider-$(date -u +%Y%m%dT%H%M%SZ).json
+write() { python3 "$here/summary.py" "$lines" "$out" "$provider" && { [ -z "${OUT:-}" ] || cp "$out" "$OUT/"; }; }
 # part NAME COMMAND…: runs it and records exit status, time, the GPU's peak memory meanwhile, and what it printed.
 part() {
   local name=$1; shift
@@ -30,7 +39,12 @@ part() {
     (while :; do nvidia-smi --query-gpu=memory.used --format=csv,noheader,nounits -i 0; sleep 0.2; done) > "$work/memory" 2>/dev/null &
     sampler=$!
   fi
-  "$@" > "$work/out" 2> "$work/err"; rc=$?
+  set -m # its own process group, so that what it started ends with it
+  { set +m; "$@"; } > "$work/out" 2> "$work/err" & local n=$!
+  (sleep "${LIMIT:-400}"; echo "given up after ${LIMIT:-400} s" >> "$work/err"; kill -- -$n) 2>/dev/null & local watch=$!
+  set +m
+  wait $n; rc=$?
+  kill -- -$watch 2>/dev/null; wait $watch 2>/dev/null
   [ -n "$sampler" ] && kill "$sampler" && wait "$sampler" 2>/dev/null
   [ $rc -eq 0 ] || { failed=1; tail -n 5 "$work/err" "$work/out" >&2; }
   python3 - "$name" "$rc" "$start" "$*" "$work" "$kit" "$root" >> "$lines" <<'PY'
@@ -51,6 +65,7 @@ for place, short in zip(places, ("WORK", "KIT", ".")):  # the file says nothing 
     line = line.replace(place, short)
 print(line)
 PY
+  write
 }
 imm=$kit/immiscible
 steps=${STEPS:-30}
@@ -64,8 +79,8 @@ inside() { (cd "$1" && shift && "$@"); }
 part doctor "$imm" doctor -provider "$provider" -json
 # 1. CPU and CUDA agree; fp16 within 2 %; no node elsewhere; bytes over the bus.
 export IMMISCIBLE_TEST_PROVIDER=$provider
-part tests-engine inside models/engine "$kit/engine.test" -test.run 'CUDA|Placement|OutOfMemory|Driver'
-part tests-agree inside pipeline "$kit/pipeline.test" -test.v -test.run 'TestDeviceAgrees|TestTrafficOfAStep'
+part tests-engine inside models/engine "$kit/engine.test" -test.run 'CUDA|Placement|OutOfMemory|Driver|Feed|Recorded|SessionMemory'
+part tests-agree inside pipeline "$kit/pipeline.test" -test.v -test.run 'TestDeviceAgrees|TestTrafficOfAStep|TestDeviceProduct'
 part tests-fp16 inside pipeline "$kit/pipeline.test" -test.v -test.run 'TestMixedPrecisionGolden'
 unset IMMISCIBLE_TEST_PROVIDER
 
@@ -83,13 +98,14 @@ if [ "$provider" = cuda ]; then
   bench cifar-bf16 "${cifar[@]}" -batch "$batch" -set train.mixed_precision=bf16
 fi
 bench cifar-fp16-alone "${cifar[@]}" -batch "$batch" "${half[@]}" # its memory, without the peer's
-python3 "$here/sd15.py" "$work/sd15" "${sd[@]}" || failed=1
+[[ "sd15-b${big[0]} sd15-b${big[-1]} sd15-b${big[0]}-alone" =~ ${PARTS:-.} ]] && { python3 "$here/sd15.py" "$work/sd15" "${sd[@]}" || failed=1; }
 # Where our step's time goes, by operator.
 profile() { "$imm" bench step -steps 5 -json "${on[@]}" -profile "$work/trace" "${cifar[@]}" -batch "$batch" "${half[@]}" >&2 && python3 "$here/operator_times.py" "$work"/trace-training*.json; }
 part cifar-fp16-profile profile
 side=32; [ "$provider" = cpu ] && side=8 # latents of 256 pixels
 for n in "${big[@]}"; do
   bench "sd15-b$n" -model "$work/sd15" -resolution $side -batch "$n" "${half[@]}" -peer "$(peer $amp)"
+  [ "$provider" = cuda ] && bench "sd15-b$n-graph" -model "$work/sd15" -resolution $side -batch "$n" "${half[@]}" -set runtime.cuda.enable_cuda_graph=true
   [ "$provider" = cuda ] && bench "sd15-b$n-compile" -model "$work/sd15" -resolution $side -batch "$n" "${half[@]}" -peer "$(peer $amp --compile)"
   bench "sd15-b$n-alone" -model "$work/sd15" -resolution $side -batch "$n" "${half[@]}"
 done
@@ -98,17 +114,29 @@ part plan "$imm" train "${cifar[@]}" "${on[@]}" "${half[@]}" -set train.batch_si
 # 3. What linear assignment at pool 1,024 adds to a step.
 # run replaces the shell that calls it, so that a signal meets the program: call it in a subshell.
 run() { exec "$imm" train -preset fashion-mnist "${on[@]}" -set checkpoint.every_steps=0 -set sample.every_steps=0 -set sample.steps=1 -set log.tensorboard=false "$@"; }
+# The U-Net is about cifar10-ddim's: what a pool of four batches costs is told beside a step of that size.
 pairing() {
-  local max=200 pool=1024; [ "$provider" = cpu ] && max=3 pool=128
-  (run -out "$work/none" -set noise.pairing=independent -set noise.per_class=false -set train.max_steps=$max) >&2 &&
-    (run -out "$work/linear" -set noise.pairing=linear -set noise.pool_size=$pool -set train.max_steps=$max) >&2 &&
-    python3 - "$work" <<'PY'
+  local sets=(-set train.max_steps=120 -set train.batch_size=256 -set train.micro_batch=256 -set train.mixed_precision=fp16 -set 'model.unet.block_out_channels=[128,256,256]') pool=1024
+  [ "$provider" = cpu ] && sets=(-set train.max_steps=5 -set train.batch_size=32 -set train.micro_batch=32) pool=128
+  for turn in 1 2; do
+    (run -out "$work/none$turn" -set noise.pairing=independent -set noise.per_class=false "${sets[@]}" -set noise.pool_size=$pool) >&2 || return
+    (run -out "$work/linear$turn" -set noise.pairing=linear -set noise.per_class=false "${sets[@]}" -set noise.pool_size=$pool) >&2 || return
+    (run -out "$work/class$turn" -set noise.pairing=linear "${sets[@]}" -set noise.pool_size=$pool) >&2 || return
+  done
+  python3 - "$work" <<'PY'
 import json, pathlib, statistics, sys
-def mean(run):
-    lines = [json.loads(line) for line in (pathlib.Path(sys.argv[1]) / run / "log.jsonl").read_text().splitlines()]
-    return statistics.fmean(line["step_ms"] for line in lines[len(lines) // 5:])
-none, linear = mean("none"), mean("linear")
-print(json.dumps({"independent_step_ms": none, "linear_step_ms": linear, "added": linear / none - 1}))
+def log(run):
+    lines = [json.loads(x) for turn in "12" for x in (pathlib.Path(sys.argv[1]) / (run + turn) / "log.jsonl").read_text().splitlines()]
+    return [line for line in lines if line["step"] > len(lines) // 10]
+def step(run):
+    return [line["step_ms"] for line in log(run)]
+none = statistics.fmean(step("none"))
+result = {"independent_step_ms": none}
+for run in ("linear", "class"):
+    result[run] = {"step_ms": statistics.fmean(step(run)), "median_ratio": statistics.median(step(run)) / statistics.median(step("none")),
+                   "added": statistics.fmean(step(run)) / none - 1, "waited_ms": sum(x.get("pair_wait_ms") or 0 for x in log(run)) / len(log(run)),
+                   "pair_ms": statistics.median(x["pair_ms"] for x in log(run) if x.get("pair_ms"))}
+print(json.dumps(result))
 PY
 }
 part pairing pairing
@@ -131,21 +159,5 @@ resume() {
 }
 part resume resume
 
-out=$here/results/$provider-$(date -u +%Y%m%dT%H%M%SZ).json
-python3 - "$lines" "$out" "$provider" <<'PY'
-import json, subprocess, sys
-lines, out, provider = sys.argv[1:]
-def say(*command):
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
-parts = [json.loads(line) for line in open(lines)]
-with open(out, "w") as f:
-    json.dump({"provider": provider, "gpu": say("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"),
-               "commit": say("git", "rev-parse", "HEAD"), "torch": say(sys.executable, "-c", "import torch; print(torch.__version__)"),
-               "failed": [p["part"] for p in parts if p["rc"]], "parts": parts}, f, indent=1)
-    f.write("\n")
-print(out)
-PY
+write; echo "$out"
 exit $failed

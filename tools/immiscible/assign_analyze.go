@@ -25,6 +25,9 @@ type assignReport struct {
 	KNNScore string  `json:"knn_score"`
 	Center   string  `json:"center"`
 	Whiten   int     `json:"whiten"`
+	Cost     string  `json:"cost"`  // of a linear assignment
+	Flip     bool    `json:"flip"`  // the chosen noise with its sign turned
+	Scale    float64 `json:"scale"` // of the images
 
 	DistanceBefore    float64   `json:"distance_before"`
 	DistanceAfter     float64   `json:"distance_after"`
@@ -35,8 +38,8 @@ type assignReport struct {
 	LeadingVariance   []float64 `json:"leading_variance"`    // along the images' leading principal directions
 	ClassProbe        *float64  `json:"class_probe"`         // null without labels
 	ClassChance       *float64  `json:"class_chance"`
-	KS                assignKS  `json:"ks"` // components along x̂ against N(0, 1)
-	ClusterDistance   *float64  `json:"cluster_distance"`
+	KS                assignKS  `json:"ks"`               // components along x̂ against N(0, 1)
+	ClusterDistance   *float64  `json:"cluster_distance"` // miscibility; null with -rounds 0
 	ClusterDistance0  *float64  `json:"cluster_distance_independent"`
 	NormHistogram     histogram `json:"norm_histogram"` // of |n|
 
@@ -74,7 +77,7 @@ type assignErrors struct {
 // analyzeOptions are the flags of assign analyze. Settings of [noise] stay text
 // until the configuration reads them.
 type analyzeOptions struct {
-	data, images, labels, plot                     string
+	data, images, labels, plot, over               string
 	pairing, cost, dtype, score, center, k, factor string
 	n, dim, whiten, poolSize, rounds               int
 	std                                            float64
@@ -87,8 +90,8 @@ func assignAnalyze() Command {
 	var threads int
 	return Command{
 		Name:  "assign analyze",
-		Usage: "[-pairing P] [-images X.npy [-labels Y.npy] | -data D -dim D] [-n N] [-table] [-json]",
-		Short: "what a pairing does to the noise",
+		Usage: "[-pairing P] [-images X.npy [-labels Y.npy] | -data D -dim D] [-n N]\n  [-table | -over KEY=LIST] [-plot F.png] [-json]",
+		Short: "what a pairing does to the noise: distance, law, miscibility",
 		Long: `Chooses noise for images as training would, once an image, and measures what that does to its law.
 Sampling starts from noise that is Gaussian and knows neither image nor class; each figure has its
 standard error:
@@ -106,8 +109,11 @@ Images: the embedded Fashion-MNIST set (28×28, in [−1, 1]); or -images, an .n
 -labels, int64 [N]; or -data latents, clusters, heavy or gaussian of -dim numbers, made up. -dim alone
 means gaussian.
 
--table prints a row for each of the usual pairings instead. -plot draws norms, components along x̂ and
-leading variances.`,
+-table prints a row for each of the usual pairings instead. -over prints one for each value of a flag:
+knn_k=1,2,4,8,16, pool_size=128,256,512 (paper 1, Table 2: distance and time), cost=l2sq,l2,l1, scale=1,2,4.
+What these do to training is what compare tells, whose arms take any key. -plot draws norms, components
+along x̂ and leading variances, and with -over the figures by value. -flip is paper 1's non-OT check: the
+noises stay sorted, and the distance rises. Trained models: see analyze.`,
 		Flags: func(flags *flag.FlagSet) {
 			flags.StringVar(&o.pairing, "pairing", "linear", "linear, knn or independent `P`")
 			flags.IntVar(&o.poolSize, "pool_size", 500, "images that a linear assignment sees `N`")
@@ -129,9 +135,10 @@ leading variances.`,
 			flags.Uint64Var(&o.seed, "seed", 0, "of images and noise")
 			flags.IntVar(&o.rounds, "rounds", 32, "draw for the first pool `R` times for the cluster distance; 0: leave it out")
 			flags.BoolVar(&o.table, "table", false, "the pairings of the comparison, a row each, instead of one")
-			flags.StringVar(&o.plot, "plot", "", "draw the law into the PNG file `F.png`")
+			flags.StringVar(&o.over, "over", "", "a row for each value of a flag, `KEY=LIST`: "+strings.Join(sweepKeys, ", "))
+			flags.StringVar(&o.plot, "plot", "", "draw the result into the PNG file `F.png`")
 			threadsFlag(flags, &threads)
-			flags.BoolVar(&o.asJSON, "json", false, "print the result as JSON; with -table, a line a row")
+			flags.BoolVar(&o.asJSON, "json", false, "print the result as JSON; with -table or -over, a line a row")
 		},
 		Run: func(ctx context.Context, args []string, stdout, _ io.Writer) error {
 			switch {
@@ -153,6 +160,8 @@ leading variances.`,
 				return usagef("-std %v, want a number above 0", o.std)
 			case o.table && o.plot != "":
 				return usagef("-plot and -table, want one of them")
+			case o.table && o.over != "":
+				return usagef("-over and -table, want one of them")
 			}
 			if err := useThreads(threads); err != nil {
 				return err
@@ -172,12 +181,19 @@ func (o analyzeOptions) run(ctx context.Context, stdout io.Writer) error {
 	if _, err := o.config(1); err != nil { // before any work
 		return err
 	}
+	values, err := o.values()
+	if err != nil {
+		return err
+	}
 	images, err := o.load(ctx)
 	if err != nil {
 		return err
 	}
 	if images.Labels == nil && (o.perClass || o.center == "class" && o.pairing == "knn") {
 		return usagef("-per_class and -center class need labels, and %s has none", images.Name)
+	}
+	if values != nil {
+		return o.sweep(ctx, images, values, stdout)
 	}
 	if !o.table {
 		r, err := o.analyze(images)
@@ -271,7 +287,7 @@ func (o analyzeOptions) analyze(a *assignImages) (*assignReport, error) {
 	}
 	r := &assignReport{
 		Data: a.Name, N: a.N, Dim: a.Dim, Pairing: o.pairing, PoolSize: law.PoolSize, PerClass: o.perClass,
-		KNNK: c.Noise.KNNK, KNNScore: o.score, Center: o.center, Whiten: o.whiten,
+		KNNK: c.Noise.KNNK, KNNScore: o.score, Center: o.center, Whiten: o.whiten, Cost: o.cost, Flip: o.flip, Scale: c.Noise.Scale,
 		DistanceBefore: law.Before.Value, DistanceAfter: law.Distance.Value, NoiseSecondMoment: law.SecondMoment.Value,
 		AlongX: law.AlongX.Value, AlongResidual: law.AlongResidual.Value, MeanShift: law.MeanShift.Value,
 		KS: assignKS{law.KS, law.KSP}, NormHistogram: histogramOf(law.Norms, 40), PairMS: law.PairMS,

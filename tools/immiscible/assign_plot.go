@@ -1,25 +1,22 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"image/color"
 	"math"
-	"os"
-	"path/filepath"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
-	"gonum.org/v1/plot/vg/vgimg"
+
+	"immiscible/pipeline/whole"
 )
 
 // plotLaw draws a report beside what Gaussian noise would have: norms,
 // components along x̂, variances along the leading directions. The PNG file is
 // whole or not there.
 func plotLaw(path string, r *assignReport) error {
-	panels := make([][]*plot.Plot, 1)
 	blue, red := color.RGBA{70, 120, 180, 255}, color.RGBA{190, 40, 40, 255}
 
 	// |n| of a Gaussian is nearly N(√(D − ½), ½).
@@ -56,18 +53,11 @@ func plotLaw(path string, r *assignReport) error {
 		return fmt.Errorf("-plot: %w", err)
 	}
 	variances.Add(one, marks, bars)
-	panels[0] = []*plot.Plot{norms, along, variances}
-
-	canvas := vgimg.New(36*vg.Centimeter, 10*vg.Centimeter)
-	tiles := draw.Tiles{Rows: 1, Cols: 3, PadX: vg.Centimeter, PadTop: vg.Millimeter * 4, PadBottom: vg.Millimeter * 4, PadLeft: vg.Millimeter * 4, PadRight: vg.Millimeter * 6}
-	for j, c := range plot.Align(panels, tiles, draw.New(canvas))[0] {
-		panels[0][j].Draw(c)
+	file, err := encodePanels(36*vg.Centimeter, 10*vg.Centimeter, []*plot.Plot{norms, along, variances})
+	if err != nil {
+		return fmt.Errorf("-plot: %w", err)
 	}
-	var file bytes.Buffer
-	if _, err := (vgimg.PngCanvas{Canvas: canvas}).WriteTo(&file); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	return replaceFile(path, file.Bytes())
+	return whole.File(path, file)
 }
 
 // densityPanel is a histogram of values under the density that they should have.
@@ -87,31 +77,4 @@ func densityPanel(title string, values []float64, density func(float64) float64,
 	p.Legend.Add("Gaussian", f)
 	p.Legend.Top = true
 	return p, nil
-}
-
-// lawPoints are x, y and the standard error of y.
-type lawPoints [][3]float64
-
-func (p lawPoints) Len() int                        { return len(p) }
-func (p lawPoints) XY(i int) (float64, float64)     { return p[i][0], p[i][1] }
-func (p lawPoints) YError(i int) (float64, float64) { return p[i][2], p[i][2] }
-
-// replaceFile writes a file by way of another beside it.
-func replaceFile(path string, data []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".tmp-*")
-	if err != nil {
-		return fmt.Errorf("%s: cannot be written: %w", path, err)
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Chmod(0o644)
-	}
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	return err
 }

@@ -12,6 +12,7 @@ import (
 
 	"immiscible/assign"
 	"immiscible/pipeline/npy"
+	"immiscible/pipeline/whole"
 )
 
 func assignSolve() Command {
@@ -150,7 +151,7 @@ func probe(path string) error {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		return fmt.Errorf("%s: is a folder, want a file's name", path)
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".tmp-*")
+	f, err := os.CreateTemp(filepath.Dir(path), whole.Temporary+filepath.Base(path)+"-*")
 	if err != nil {
 		return fmt.Errorf("%s: cannot be written: %w", path, err)
 	}

@@ -93,11 +93,7 @@ With -json: one object, the peer's part with "ratio", our median divided by the 
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				return printJSON(stdout, report)
-			}
-			_, err = io.WriteString(stdout, report.String())
-			return err
+			return printReport(stdout, asJSON, report)
 		},
 	}
 }

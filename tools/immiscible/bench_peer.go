@@ -19,6 +19,7 @@ type stepLine struct {
 	Ready     bool    `json:"ready"`
 	StepMS    float64 `json:"step_ms"`
 	PeakRSSMB float64 `json:"peak_rss_mb"`
+	DeviceMB  float64 `json:"peak_device_mb"`
 	Torch     string  `json:"torch"`
 	Threads   int     `json:"threads"`
 }
@@ -68,5 +69,5 @@ func (p *stepPeer) finish() (*peerReport, error) {
 	if line.PeakRSSMB <= 0 {
 		return nil, fmt.Errorf("-peer %s: its last line lacks \"peak_rss_mb\"", p.command)
 	}
-	return &peerReport{Version: "PyTorch " + line.Torch, Threads: line.Threads, PeakRSSMB: line.PeakRSSMB}, nil
+	return &peerReport{Version: "PyTorch " + line.Torch, Threads: line.Threads, PeakRSSMB: line.PeakRSSMB, DeviceMB: line.DeviceMB}, nil
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"immiscible/models/engine"
 	"immiscible/pipeline"
 	"immiscible/pipeline/runlog"
 )
@@ -28,7 +29,18 @@ type benchReport struct {
 	StepMS     pipeline.Quartiles `json:"step_ms"`
 	PhaseMS    phases             `json:"phase_ms"` // medians
 	PeakRSSMB  float64            `json:"peak_rss_mb"`
+	Device     deviceReport       `json:"device"`
 	Peer       *peerReport        `json:"peer,omitempty"`
+}
+
+// deviceReport is what the device of the sessions sees: on the CPU, what a GPU's bus
+// would carry, and the host's own memory.
+type deviceReport struct {
+	BytesUp       float64             `json:"bytes_up"`        // to it, a step
+	BytesDown     float64             `json:"bytes_down"`      // from it, a step
+	ActivationsMB float64             `json:"activations_mb"`  // the training graph's peak, counted
+	HeldMB        float64             `json:"held_mb"`         // by its arena for that
+	Estimate      pipeline.PlanMemory `json:"estimated_bytes"` // as train -dry-run tells it
 }
 
 // phases are the parts of a step, in milliseconds.
@@ -66,6 +78,7 @@ type peerReport struct {
 	Ratio       float64            `json:"ratio"`    // of the medians
 	RatioQ1     float64            `json:"ratio_q1"` // of the lower quartiles: less moved by other programs
 	MemoryRatio float64            `json:"memory_ratio"`
+	DeviceMB    float64            `json:"peak_device_mb,omitempty"` // that PyTorch's allocator has reserved
 }
 
 func benchStep() Command {
@@ -122,11 +135,7 @@ With -json: one object, the peer's part with "ratio", our median divided by the 
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				return printJSON(stdout, report)
-			}
-			_, err = io.WriteString(stdout, report.String())
-			return err
+			return printReport(stdout, asJSON, report)
 		},
 	}
 }
@@ -157,7 +166,11 @@ func runBench(ctx context.Context, o pipeline.BenchOptions, peerCommand string, 
 	defer bar.Close()
 	var own, others []float64
 	var parts []pipeline.StepTimes
+	var before engine.Traffic
 	for i := range warmUps + steps {
+		if i == warmUps {
+			before = b.Traffic()
+		}
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
@@ -178,6 +191,16 @@ func runBench(ctx context.Context, o pipeline.BenchOptions, peerCommand string, 
 			own, others, parts = append(own, took.Seconds()*1e3), append(others, other), append(parts, times)
 		}
 		bar.Set(i+1, text)
+	}
+	moved := b.Traffic().Sub(before)
+	memory, err := b.Memory()
+	if err != nil {
+		return nil, err
+	}
+	r.Device = deviceReport{BytesUp: float64(moved.UploadBytes) / float64(steps), BytesDown: float64(moved.DownloadBytes) / float64(steps),
+		ActivationsMB: float64(memory.Peak) / (1 << 20), HeldMB: float64(memory.Held) / (1 << 20)}
+	if r.Device.Estimate, err = b.Estimate(); err != nil {
+		return nil, err
 	}
 	r.StepMS, r.PhaseMS, r.PeakRSSMB = pipeline.QuartilesOf(own), phasesOf(parts), float64(pipeline.PeakRSS())/(1<<20)
 	if p != nil {

@@ -71,6 +71,8 @@ func TestBenchStepErrors(t *testing.T) {
 		{[]string{"x"}, 2, `unexpected argument "x"`},
 		{[]string{"-steps", "0"}, 2, "-steps 0, want at least 1"},
 		{[]string{"-batch", "-1"}, 2, "-batch -1, want 0 or more"},
+		{[]string{"-resolution", "4294967296"}, 1, "-resolution 4294967296: want at most 16384 pixels"},
+		{[]string{"-batch", "1000000000000"}, 1, "-batch 1000000000000 images of -resolution 4: want at most 17179869184 of them"},
 		{[]string{"-resolution", "-1"}, 2, "-resolution -1, want 0 or more"},
 		{[]string{"-model", benchModel, "-preset", "fashion-mnist"}, 2, "-model and -preset, want one of them"},
 		{[]string{"-peer", "echo of no use >&2; false"}, 1, `no line of JSON (EOF, exit status 1): of no use`},
@@ -81,7 +83,7 @@ func TestBenchStepErrors(t *testing.T) {
 	for _, test := range tests {
 		args := append([]string{"bench", "step"}, test.args...)
 		if test.status == 1 {
-			args = append(args, "-model", benchModel, "-batch", "1", "-steps", "1")
+			args = append([]string{"bench", "step", "-model", benchModel, "-batch", "1", "-steps", "1"}, test.args...)
 		}
 		status, stdout, stderr := call(t.Context(), args...)
 		if status != test.status || stdout != "" || !strings.Contains(stderr, test.want) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,19 +31,24 @@ func compare() Command {
 		Long: `Trains each arm from each seed, with the same initial weights, order of images, timesteps and draws
 of noise for all arms of a seed, judges samples of the moving average by FID after the steps of -at,
 with each number of -sampler_steps, and writes into DIR:
-  report.html   curves, tables and samples in one file that needs no network
-  report.json   every figure; curves are means over the seeds, intervals resample them
-  *.png         the curves
-  runs/         the runs, as train leaves them
+  report.html    curves, tables and samples in one file that needs no network
+  report.json    every figure; the same bytes however often the comparison was stopped
+  measured.json  machine, versions, times, and what each arm did to the law of the noise
+  *.png          the curves
+  runs/          the runs, as train leaves them
 
 An arm is a pairing: ` + strings.Join(pipeline.ArmNames(), ", ") + `;
 or one's own, as name:key=value;key=value with keys of [noise] (or table.key). linear, centred, whitened
 and annealed go by class where labels condition the model. The first arm is the baseline: speed-up is
-its steps to its lowest FID over another's steps to the same, on the judged steps.
+its steps to its lowest FID over another's steps to the same, seed by seed (where the other never gets
+there: at the lowest FID that both reach); between judged steps log FID is linear. Intervals are of
+95 %, by Student's t over the seeds: three or more are worth having.
 
-The same command goes on where it was stopped; arms and seeds may join. -features fashion-mnist is the
-classifier that comes with this program, for images like Fashion-MNIST's; for others name an ONNX file
-(see evaluate). S is a number of seeds, counted from 0, or a list. A LIST is like 100,200,400.`,
+The same command goes on where it was stopped; arms and seeds may join. A run whose numbers stop being
+finite is recorded as diverged, and the others go on. Models of text are judged by the captions of the
+data. -features fashion-mnist is the classifier that comes with this program, for images like
+Fashion-MNIST's; for others name an ONNX file (see evaluate). S is a number of seeds, counted from 0,
+or a list. A LIST is like 100,200,400.`,
 		Flags: func(flags *flag.FlagSet) {
 			flags.StringVar(&arms, "arms", "independent,linear", "pairings, the first one the baseline")
 			flags.IntVar(&o.Steps, "steps", 1000, "optimizer steps of a run")
@@ -83,11 +89,16 @@ classifier that comes with this program, for images like Fashion-MNIST's; for ot
 				o.Sets = append(o.Sets, fmt.Sprintf("runtime.threads=%d", threads))
 			}
 			o.Messages = stderr
+			built, err := buildVersion()
+			if err != nil {
+				return err
+			}
+			o.Program = built.String()
 			report, err := pipeline.Compare(ctx, o)
 			if err != nil {
 				return err
 			}
-			if err := writeComparison(o.Out, report); err != nil {
+			if err := writeComparison(o.Out, compareCommand(o), report); err != nil {
 				return err
 			}
 			if asJSON {
@@ -173,38 +184,48 @@ func parseNumbers(name, text string, least int) ([]int, error) {
 	return numbers, nil
 }
 
-// comparisonText is a comparison for people.
-func comparisonText(r *pipeline.Comparison) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "FID in %s features, %d samples, mean of %d seeds, against %s\n", r.Features.Name, r.Samples, len(r.Seeds), r.Reference.Name)
-	fmt.Fprintf(&b, "%-20s %13s", "arm", "sampler steps")
-	for _, step := range r.At {
-		fmt.Fprintf(&b, " %9d", step)
+// plainWord is what a shell takes as it stands.
+var plainWord = regexp.MustCompile(`^[A-Za-z0-9_./,:=+*@%-]+$`)
+
+// compareCommand is the command that makes the comparison, for the report:
+// without the folder, and without what only says where it runs.
+func compareCommand(o pipeline.CompareOptions) string {
+	list := func(numbers []int) string {
+		return strings.Join(strings.Fields(strings.Trim(fmt.Sprint(numbers), "[]")), ",")
 	}
-	b.WriteString("\n")
-	for _, c := range r.Curves {
-		fmt.Fprintf(&b, "%-20s %13d", c.Arm, c.SamplerSteps)
-		for _, x := range c.FID {
-			fmt.Fprintf(&b, " %9.3f", x)
+	words := []string{"immiscible", "compare", "-arms", strings.Join(o.Arms, ","), "-steps", strconv.Itoa(o.Steps), "-seeds", seedsFlag(o.Seeds),
+		"-at", list(o.At), "-sampler_steps", list(o.SamplerSteps), "-samples", strconv.Itoa(o.Samples)}
+	for _, flag := range []struct{ name, value, usual string }{
+		{"-preset", o.Preset, ""}, {"-config", o.ConfigFile, ""}, {"-features", o.Features.Model, fashion.Name}, {"-input_range", o.Features.InputRange, "0..1"},
+		{"-resize", o.Features.Resize, extractor.ResizeClean}, {"-output", o.Features.Output, ""},
+	} {
+		if flag.value != flag.usual {
+			words = append(words, flag.name, flag.value)
 		}
-		b.WriteString("\n")
 	}
-	for _, s := range r.Speedups {
-		fmt.Fprintf(&b, "%s, %d sampler steps: %s\n", s.Arm, s.SamplerSteps, speedupText(r, s))
+	for _, set := range o.Sets {
+		if !strings.HasPrefix(set, "runtime.") {
+			words = append(words, "-set", set)
+		}
 	}
-	return b.String()
+	for i, w := range words {
+		if !plainWord.MatchString(w) {
+			words[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+		}
+	}
+	return strings.Join(words, " ")
 }
 
-// speedupText says what a speed-up is, in words that do not claim more.
-func speedupText(r *pipeline.Comparison, s pipeline.CompareSpeedup) string {
-	text := fmt.Sprintf("%s reaches its lowest FID, %.3f, at step %.0f; ", r.Arms[0].Name, s.ThresholdFID, s.BaselineSteps)
-	if s.Speedup == nil {
-		text += "this arm does not within the run"
-	} else {
-		text += fmt.Sprintf("this arm is there at step %.0f, %.2f × as fast", *s.ArmSteps, *s.Speedup)
+// seedsFlag is what -seeds takes: their number where they count from 0.
+func seedsFlag(seeds []int64) string {
+	var words []string
+	counted := true
+	for i, s := range seeds {
+		words = append(words, strconv.FormatInt(s, 10))
+		counted = counted && s == int64(i)
 	}
-	if s.Interval != nil {
-		text += fmt.Sprintf(" (95 %% of resampled seeds: %.2f to %.2f)", s.Interval[0], s.Interval[1])
+	if counted {
+		return strconv.Itoa(len(seeds))
 	}
-	return text
+	return strings.Join(words, ",")
 }

@@ -2,76 +2,70 @@ package main
 
 import (
 	"bytes"
+	_ "embed"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"html/template"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"immiscible/pipeline"
+	"immiscible/pipeline/whole"
 )
 
+// comparisonHTML is the whole page: no script, no font, no file but itself. Wide
+// tables scroll in their own boxes, so that a telephone shows the rest.
+//
+//go:embed compare.html
+var comparisonHTML string
+
+var comparisonTemplate = template.Must(template.New("report").Funcs(template.FuncMap{"join": strings.Join}).Parse(comparisonHTML))
+
 // writeComparison writes the curves and report.html beside report.json.
-func writeComparison(out string, r *pipeline.Comparison) error {
+func writeComparison(out, command string, r *pipeline.Comparison) error {
 	pictures, err := comparisonPictures(r)
 	if err != nil {
 		return err
 	}
-	page := comparisonPage{Report: r}
+	page := comparisonPage{Report: r, Baseline: r.Arms[0].Name, Headlines: headlines(r), Command: command, Measured: measuredRows(r)}
 	for _, p := range pictures {
-		if err := replaceFile(filepath.Join(out, p.File), p.Data); err != nil {
+		if err := whole.File(filepath.Join(out, p.File), p.Data); err != nil {
 			return err
 		}
-		page.Curves = append(page.Curves, pageImage{p.Title, inline(p.Data)})
+		page.Curves = append(page.Curves, pageImage{p.Title, p.Alt, inline(p.Data)})
 	}
-	for _, arm := range r.Arms {
-		row := pageGrids{Arm: arm.Name}
-		for _, n := range r.SamplerSteps {
-			data, err := os.ReadFile(filepath.Join(out, pipeline.GridFile(arm.Name, r.Seeds[0], r.Steps, n)))
-			if err != nil {
-				return err
-			}
-			row.Grids = append(row.Grids, pageImage{fmt.Sprintf("%s, %d sampler steps", arm.Name, n), inline(data)})
-		}
-		page.Grids = append(page.Grids, row)
+	if page.Grids, err = pageGridsOf(out, r); err != nil {
+		return err
 	}
-	for _, s := range r.Speedups {
-		page.Speedups = append(page.Speedups, pageSpeedup{s, speedupText(r, s)})
-	}
-	for _, c := range r.Curves {
-		line := pageCurve{Arm: c.Arm, SamplerSteps: c.SamplerSteps}
-		for k, x := range c.FID {
-			text := fmt.Sprintf("%.2f", x)
-			if c.StandardError != nil {
-				text += fmt.Sprintf(" ± %.2f", c.StandardError[k])
-			}
-			line.FID = append(line.FID, text)
-		}
-		page.Table = append(page.Table, line)
-	}
-	for _, run := range r.Runs {
-		page.Distances = append(page.Distances, pageRun{run.Arm, run.Seed, fmt.Sprintf("%+.2f %%", 100*run.DistanceChange)})
-	}
+	page.tables(r)
 	var b bytes.Buffer
 	if err := comparisonTemplate.Execute(&b, page); err != nil {
 		return fmt.Errorf("report.html: %w", err)
 	}
-	return replaceFile(filepath.Join(out, "report.html"), b.Bytes())
+	return whole.File(filepath.Join(out, "report.html"), b.Bytes())
 }
 
+// comparisonPage is what compare.html shows.
 type comparisonPage struct {
 	Report    *pipeline.Comparison
+	Baseline  string
+	Headlines []string
+	Command   string
 	Curves    []pageImage
 	Grids     []pageGrids
 	Speedups  []pageSpeedup
-	Table     []pageCurve
-	Distances []pageRun
+	Tables    []pageTable // by training steps
+	Arms      []pageArm
+	Diverged  []pipeline.CompareRun
+	Measured  pageMeasured
 }
 
 type pageImage struct {
-	Title string
-	URL   template.URL
+	Title, Alt string
+	URL        template.URL
 }
 
 type pageGrids struct {
@@ -80,79 +74,134 @@ type pageGrids struct {
 }
 
 type pageSpeedup struct {
-	pipeline.CompareSpeedup
-	Text string
+	Arm, Speedup, Interval, Verdict, Reached, Final string
+	SamplerSteps                                    int
+	Races                                           []pageRace
 }
 
-type pageCurve struct {
+type pageRace struct {
+	Seed                                                int64
+	Threshold, BaselineSteps, ArmSteps, Common, Speedup string
+}
+
+type pageTable struct {
+	Title, Note string
+	Rows        []pageRow
+}
+
+type pageRow struct {
 	Arm          string
 	SamplerSteps int
-	FID          []string
+	Cells        []string
 }
 
-type pageRun struct {
+type pageArm struct {
 	Arm      string
-	Seed     int64
+	Settings []string
 	Distance string
+}
+
+// tables fills in the figures of the runs.
+func (p *comparisonPage) tables(r *pipeline.Comparison) {
+	interval := ""
+	if len(r.Seeds) > 1 {
+		interval = fmt.Sprintf(" Mean over %d seeds ± half of its 95 %% interval by Student's t.", len(r.Seeds))
+	}
+	fid := pageTable{Title: "FID by training steps", Note: "Lower is nearer to the data." + interval}
+	difference := pageTable{Title: "FID less the baseline's", Note: "Seed by seed, so that what the arms of a seed share drops out: the figure to compare arms by. Below 0 the arm is better." + interval}
+	accuracy := pageTable{Title: "Class as asked for", Note: "Share of the samples that the classifier reads as the class they were made for." + interval}
+	for _, c := range r.Curves {
+		a, b, d := pageRow{Arm: c.Arm, SamplerSteps: c.SamplerSteps}, pageRow{Arm: c.Arm, SamplerSteps: c.SamplerSteps}, pageRow{Arm: c.Arm, SamplerSteps: c.SamplerSteps}
+		for k := range c.FID {
+			a.Cells = append(a.Cells, plusMinus("%.2f", c.FID[k], c.FIDHalf[k]))
+			if c.Difference != nil {
+				b.Cells = append(b.Cells, plusMinus("%+.2f", c.Difference[k], c.DifferenceHalf[k]))
+			}
+			if c.ClassAccuracy != nil {
+				d.Cells = append(d.Cells, plusMinus("%.1f %%", 100*c.ClassAccuracy[k], 100*c.ClassAccuracyHalf[k]))
+			}
+		}
+		fid.Rows = append(fid.Rows, a)
+		if b.Cells != nil {
+			difference.Rows = append(difference.Rows, b)
+		}
+		if d.Cells != nil {
+			accuracy.Rows = append(accuracy.Rows, d)
+		}
+	}
+	for _, t := range []pageTable{fid, difference, accuracy} {
+		if len(t.Rows) > 0 {
+			p.Tables = append(p.Tables, t)
+		}
+	}
+	for _, s := range r.Speedups {
+		row := pageSpeedup{Arm: s.Arm, SamplerSteps: s.SamplerSteps, Speedup: figure(s.Speedup, 2), Interval: "–", Verdict: verdict(s),
+			Reached: fmt.Sprintf("%d of %d", s.Reached, len(r.Seeds))}
+		if s.Interval != nil {
+			row.Interval = intervalText(s)
+		}
+		for _, race := range s.Seeds {
+			row.Races = append(row.Races, pageRace{race.Seed, figure(race.ThresholdFID, 2), figure(race.BaselineSteps, 0), figure(race.ArmSteps, 0), figure(race.CommonFID, 2), figure(race.Speedup, 2)})
+		}
+		for _, c := range r.Curves {
+			if c.Arm == s.Arm && c.SamplerSteps == s.SamplerSteps {
+				last := len(c.Difference) - 1
+				row.Final = plusMinus("%+.2f", c.Difference[last], c.DifferenceHalf[last])
+			}
+		}
+		p.Speedups = append(p.Speedups, row)
+	}
+	for _, a := range r.Arms {
+		sum, n := 0.0, 0.0
+		for _, run := range r.Runs {
+			if run.Arm == a.Name {
+				sum, n = sum+float64(run.DistanceChange), n+1
+			}
+		}
+		p.Arms = append(p.Arms, pageArm{a.Name, a.Settings, fmt.Sprintf("%+.2f %%", 100*sum/n)})
+	}
+	for _, run := range r.Runs {
+		if run.Diverged != nil {
+			p.Diverged = append(p.Diverged, run)
+		}
+	}
+}
+
+// pageGridsOf reads the samples of the first seed, after the last step that was
+// judged.
+func pageGridsOf(out string, r *pipeline.Comparison) ([]pageGrids, error) {
+	var all []pageGrids
+	for _, run := range r.Runs {
+		if run.Seed != r.Seeds[0] {
+			continue
+		}
+		row := pageGrids{Arm: run.Arm}
+		for _, n := range r.SamplerSteps {
+			last := 0
+			for _, e := range run.Evaluations {
+				if e.SamplerSteps == n {
+					last = e.Step
+				}
+			}
+			if last == 0 {
+				continue
+			}
+			data, err := os.ReadFile(filepath.Join(out, pipeline.GridFile(run.Arm, run.Seed, last, n)))
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil, fmt.Errorf("%w: the samples of a judged step are gone: put them back, or remove the run's folder, and it is made again", err)
+			}
+			if err != nil {
+				return nil, err
+			}
+			title := fmt.Sprintf("%s, step %d, %d sampler steps", run.Arm, last, n)
+			row.Grids = append(row.Grids, pageImage{title, "samples: " + title, inline(data)})
+		}
+		all = append(all, row)
+	}
+	return all, nil
 }
 
 // inline is a PNG as part of the page, which then needs no other file.
 func inline(png []byte) template.URL {
 	return template.URL("data:image/png;base64," + base64.StdEncoding.EncodeToString(png))
 }
-
-// comparisonTemplate is the whole page: no script, no font, no file but itself.
-// Wide tables scroll in their own boxes, so that a telephone shows the rest.
-var comparisonTemplate = template.Must(template.New("report").Funcs(template.FuncMap{"join": strings.Join}).Parse(`<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<link rel="icon" href="data:,">
-<title>Comparison of pairings</title>
-<style>
-body { font: 16px/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 1100px; margin: 0 auto; padding: 1rem; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.25rem; margin-top: 2rem; }
-figure { margin: 0 0 .6rem; } figcaption { font-size: .9rem; color: #555; }
-img { max-width: 100%; height: auto; display: block; }
-img.samples { image-rendering: pixelated; min-width: min(100%, 340px); }
-.row { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 340px), 1fr)); gap: 1.2rem; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .6rem; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
-code { overflow-wrap: anywhere; font-size: .85rem; }
-</style>
-</head>
-<body>
-<h1>Comparison of pairings</h1>
-<p>{{len .Report.Arms}} arms, {{len .Report.Seeds}} seed{{if gt (len .Report.Seeds) 1}}s{{end}}, {{.Report.Steps}} steps each. Arms of a seed share initial weights,
-order of images, timesteps and draws of noise. FID is in the features of <b>{{.Report.Features.Name}}</b>, of {{.Report.Samples}} samples of the moving
-average ({{.Report.Sampler}}), against {{.Report.Reference.N}} images of <b>{{.Report.Reference.Name}}</b>. Lower is nearer.</p>
-<h2>Curves</h2>
-<div class="row">{{range .Curves}}<figure><img src="{{.URL}}" alt="{{.Title}}"><figcaption>{{.Title}}</figcaption></figure>{{end}}</div>
-{{if .Speedups}}<h2>Speed-up</h2>
-<p>The steps that the baseline, {{(index .Report.Arms 0).Name}}, takes to its own lowest FID, over the steps that an arm takes to the same.{{if lt (len .Report.Seeds) 2}}
-With one seed there is no interval: how much of a difference is chance is unknown.{{end}}</p>
-<ul>{{range .Speedups}}<li><b>{{.Arm}}</b>, {{.SamplerSteps}} sampler steps: {{.Text}}.</li>{{end}}</ul>{{end}}
-<h2>FID by training steps</h2>
-<div class="wide"><table><tr><th>arm</th><th>sampler steps</th>{{range .Report.At}}<th>{{.}}</th>{{end}}</tr>
-{{range .Table}}<tr><td>{{.Arm}}</td><td>{{.SamplerSteps}}</td>{{range .FID}}<td>{{.}}</td>{{end}}</tr>
-{{end}}</table></div>
-{{if gt (len .Report.Seeds) 1}}<p>Mean ± standard error over the seeds.</p>{{end}}
-<h2>Samples</h2>
-<p>After the last step, seed {{index .Report.Seeds 0}}; the same initial noise everywhere{{if .Report.Conditioned}}, a column a class{{end}}.</p>
-{{range .Grids}}<div class="row">{{range .Grids}}<figure><img class="samples" src="{{.URL}}" alt="samples: {{.Title}}"><figcaption>{{.Title}}</figcaption></figure>{{end}}</div>
-{{end}}
-<h2>What was compared</h2>
-<div class="wide"><table><tr><th>arm</th><th style="text-align:left">settings</th></tr>
-{{range .Report.Arms}}<tr><td>{{.Name}}</td><td style="text-align:left;white-space:normal;min-width:16rem"><code>{{join .Settings " "}}</code></td></tr>
-{{end}}</table></div>
-<p>Mean change of the distance from image to noise by the pairing:</p>
-<div class="wide"><table><tr><th>arm</th><th>seed</th><th>change</th></tr>
-{{range .Distances}}<tr><td>{{.Arm}}</td><td>{{.Seed}}</td><td>{{.Distance}}</td></tr>
-{{end}}</table></div>
-<p>SHA-256 of the network: <code>{{.Report.Features.SHA256}}</code><br>of the reference: <code>{{.Report.Reference.SHA256}}</code></p>
-</body>
-</html>
-`))

@@ -5,11 +5,15 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"image"
 	"image/png"
+	"math/rand"
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -25,6 +29,31 @@ func tinyCompare(out string, more ...string) []string {
 		}
 	}
 	return append(args, more...)
+}
+
+// fewImages are 40 grey images in a folder a class, so that a test does not wait
+// for the 10,000 of the embedded set to be read for the reference.
+func fewImages(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for i := range 40 {
+		picture := image.NewGray(image.Rect(0, 0, 8, 8))
+		for k := range picture.Pix {
+			picture.Pix[k] = byte(i*37 + k*(3+i%10))
+		}
+		var b bytes.Buffer
+		if err := png.Encode(&b, picture); err != nil {
+			t.Fatal(err)
+		}
+		class := filepath.Join(dir, fmt.Sprint("class-", i%10))
+		if err := os.MkdirAll(class, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(class, fmt.Sprint(i, ".png")), b.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return "data.source=" + strconv.Quote(dir)
 }
 
 func readFile(t *testing.T, path ...string) string {
@@ -43,15 +72,15 @@ func TestCompare(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "comparison")
 	two := tinyCompare(out, "-seeds", "2", "-arms", "independent,mine:pairing=knn;knn_k=16;knn_score=dot;per_class=false")
 	stdout, _ := mustCall(t, two...)
-	if !strings.Contains(stdout, "mine, 3 sampler steps: independent reaches its lowest FID") {
+	if !strings.Contains(stdout, "mine, 3 sampler steps: ") {
 		t.Errorf("stdout %q", stdout)
 	}
 	var r pipeline.Comparison
 	if err := json.Unmarshal([]byte(readFile(t, out, "report.json")), &r); err != nil {
 		t.Fatal(err)
 	}
-	if r.Schema != "immiscible.compare/1" || len(r.Runs) != 4 || len(r.Curves) != 4 || len(r.Speedups) != 2 || r.Reference.N != 10000 ||
-		len(r.Reference.SHA256) != 64 || r.Features.Name != "fashion-mnist" || r.Runs[0].Arm != "independent" || r.Speedups[0].Interval == nil {
+	if r.Schema != "immiscible.compare/2" || len(r.Runs) != 4 || len(r.Curves) != 4 || len(r.Speedups) != 2 || r.Reference.N != 10000 ||
+		len(r.Reference.SHA256) != 64 || r.Features.Name != "fashion-mnist" || r.Runs[0].Arm != "independent" || r.Speedups[0].Interval == nil || len(r.Speedups[0].Seeds) != 2 {
 		t.Errorf("report %+v", r)
 	}
 	for _, run := range r.Runs {
@@ -83,6 +112,19 @@ func TestCompare(t *testing.T) {
 		}
 	}
 	checkPage(t, out, 5+2*2) // FID and class for two sampler settings, and the last step; two arms' samples
+
+	var m pipeline.CompareMeasured
+	if err := json.Unmarshal([]byte(readFile(t, out, "measured.json")), &m); err != nil {
+		t.Fatal(err)
+	}
+	for _, run := range m.Runs {
+		if !(run.TrainSeconds > 0 && run.StepMS > 0) || run.JudgeSeconds == nil || *run.JudgeSeconds <= 0 || run.Noise == nil {
+			t.Errorf("measured %+v", run)
+		}
+	}
+	if len(m.Runs) != 4 || m.CPU == "" || m.ONNXRuntime == "" || m.Program == "" {
+		t.Errorf("measured %+v", m)
+	}
 
 	report, page := readFile(t, out, "report.json"), readFile(t, out, "report.html")
 	before := tree(t, filepath.Join(out, "runs"))
@@ -120,7 +162,7 @@ func checkPage(t *testing.T, out string, pictures int) {
 	if got := strings.Count(page, "<img "); got != pictures {
 		t.Errorf("%d pictures on the page, want %d", got, pictures)
 	}
-	for _, text := range []string{"<!DOCTYPE html>", `name="viewport"`, "Speed-up", "knn_k=16", "lowest FID"} {
+	for _, text := range []string{"<!DOCTYPE html>", `name="viewport"`, "Speed-up", "knn_k=16", "lowest FID", "Class as asked for", "measured"} {
 		if !strings.Contains(page, text) {
 			t.Errorf("the page lacks %q", text)
 		}
@@ -137,12 +179,29 @@ func checkPage(t *testing.T, out string, pictures int) {
 	}
 }
 
-// A comparison that is stopped while it judges goes on and gives the same
-// report as one that was not.
+// A comparison that is stopped while it judges, or killed or stopped at random
+// moments, goes on and gives the same report as one that was not; only times and
+// what the runs measured of their noise may differ.
 func TestCompareResumes(t *testing.T) {
-	whole, cut := filepath.Join(t.TempDir(), "whole"), filepath.Join(t.TempDir(), "cut")
-	arms := []string{"-arms", "linear,linear-class-blind", "-seeds", "3,1"}
+	dir := t.TempDir()
+	whole, cut, killed := filepath.Join(dir, "whole"), filepath.Join(dir, "cut"), filepath.Join(dir, "killed")
+	arms := []string{"-arms", "linear,linear-class-blind", "-seeds", "3,1", "-set", fewImages(t)}
+	same := func(out string) {
+		t.Helper()
+		if readFile(t, whole, "report.json") != readFile(t, out, "report.json") {
+			t.Errorf("%s: report.json differs", out)
+		}
+		var pages [2]string
+		for i, dir := range []string{whole, out} {
+			pages[i] = measuredPart.ReplaceAllString(readFile(t, dir, "report.html"), "")
+		}
+		if pages[0] != pages[1] || len(pages[0]) < 1000 {
+			t.Errorf("%s: report.html differs", out)
+		}
+	}
+	start := time.Now()
 	mustCall(t, tinyCompare(whole, arms...)...)
+	took := time.Since(start)
 
 	ctx, cancel := context.WithCancelCause(context.Background())
 	go func() { // as soon as the first judgement of a seed's second arm stands
@@ -162,8 +221,55 @@ func TestCompareResumes(t *testing.T) {
 		t.Fatal("the comparison was over before it was stopped")
 	}
 	mustCall(t, tinyCompare(cut, arms...)...)
-	if readFile(t, whole, "report.json") != readFile(t, cut, "report.json") || readFile(t, whole, "report.html") != readFile(t, cut, "report.html") {
-		t.Error("the report of a stopped comparison differs")
+	same(cut)
+
+	seed := time.Now().UnixNano()
+	random := rand.New(rand.NewSource(seed))
+	ended := false
+	for _, signal := range []os.Signal{syscall.SIGKILL, syscall.SIGINT, syscall.SIGKILL} {
+		cmd, stderr := program(t, "", tinyCompare(killed, arms...)...)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(random.Int63n(int64(took))))
+		cmd.Process.Signal(signal)
+		err := cmd.Wait()
+		switch code := cmd.ProcessState.ExitCode(); {
+		case err == nil:
+			ended = true // it was quicker
+		case signal == syscall.SIGKILL && code == -1 || signal == syscall.SIGINT && (code == 130 || code == -1): // −1: before the program listened
+		default:
+			t.Fatalf("seed %d, %v: %v: %s", seed, signal, err, stderr)
+		}
+	}
+	mustCall(t, tinyCompare(killed, arms...)...)
+	same(killed)
+	t.Logf("seed %d; it ended before the last signal: %v", seed, ended)
+}
+
+// A run whose weights blow up is recorded, and the others go on: its curve ends,
+// it has no speed-up, and the same command does not try it again.
+func TestCompareDiverges(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "comparison")
+	args := tinyCompare(out, "-set", fewImages(t), "-arms", "independent,hot:pairing=independent;lr.learning_rate=3e38;lr.warmup_steps=0;train.max_grad_norm=0;train.max_bad_steps=1")
+	stdout, stderr := mustCall(t, args...)
+	if !strings.Contains(stderr, "hot, seed 0 diverged at step ") || !strings.Contains(stdout, "hot, seed 0 diverged at step ") {
+		t.Fatalf("stdout %q, stderr %q", stdout, stderr)
+	}
+	var r pipeline.Comparison
+	if err := json.Unmarshal([]byte(readFile(t, out, "report.json")), &r); err != nil {
+		t.Fatal(err)
+	}
+	if d := r.Runs[1].Diverged; d == nil || d.Step < 2 || d.Step > 6 || d.Why == "" || r.Runs[0].Diverged != nil || len(r.Runs[0].Evaluations) != 4 || len(r.Runs[1].Evaluations) >= 4 {
+		t.Errorf("runs %+v", r.Runs)
+	}
+	if text := readFile(t, out, "report.html"); !strings.Contains(text, "hot, seed 0, diverged at step") {
+		t.Error("the page does not say that a run diverged")
+	}
+	before := readFile(t, out, "runs", "hot", "seed-0", "log.jsonl")
+	mustCall(t, args...)
+	if before != readFile(t, out, "runs", "hot", "seed-0", "log.jsonl") {
+		t.Error("the run was tried again")
 	}
 }
 

@@ -26,7 +26,8 @@ func evaluate() Command {
 		Short: "FID, KID and other distances of two sets",
 		Long: `METRIC is one of
   fid                Fréchet distance of Gaussians (covariance divided by N − 1)
-  sfid               the same on spatial features: seven channels of an output [N, C, H, W]
+  sfid               the same on spatial features: the first seven channels of -output [N, C, H, W], a number
+                     a position (arXiv 2103.03841; in ADM's evaluator Inception's mixed_6/conv, 7 × 17 × 17)
   kid                unbiased, kernel (x·y/D + 1)³, mean and deviation over random subsets
   precision-recall   shares of rows within the k-th neighbour's distance of the other set's rows
   density-coverage   their robust counterparts

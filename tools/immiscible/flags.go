@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"flag"
+	"fmt"
 	"io"
 	"runtime"
 	"slices"
@@ -71,11 +72,14 @@ func threadsFlag(flags *flag.FlagSet, threads *int) {
 	flags.IntVar(threads, "threads", 0, "CPU threads at most `N`; 0: as many as there are cores")
 }
 
+// maxThreads is beyond any machine's, and within what the Go runtime takes.
+const maxThreads = 4096
+
 // useThreads bounds the threads that run Go code. ONNX Runtime has its own
 // pool: commands that open the engine hand the number on.
 func useThreads(threads int) error {
-	if threads < 0 {
-		return usagef("-threads %d, want 0 or more", threads)
+	if threads < 0 || threads > maxThreads {
+		return usagef("-threads %d, want 0 to %d", threads, maxThreads)
 	}
 	if threads > 0 {
 		runtime.GOMAXPROCS(threads)
@@ -94,6 +98,15 @@ func checkProvider(provider string) error {
 // jsonFlag declares -json.
 func jsonFlag(flags *flag.FlagSet, asJSON *bool) {
 	flags.BoolVar(asJSON, "json", false, "print the result as JSON")
+}
+
+// printReport prints a result for programs or for people.
+func printReport(w io.Writer, asJSON bool, report fmt.Stringer) error {
+	if asJSON {
+		return printJSON(w, report)
+	}
+	_, err := io.WriteString(w, report.String())
+	return err
 }
 
 // printJSON prints one value as a line of JSON.

@@ -14,6 +14,9 @@ import (
 	"immiscible/pipeline/sampler"
 )
 
+// maxPerClass bounds -n: each image of a call has a record in memory.
+const maxPerClass = 1 << 20
+
 func generate() Command {
 	var o pipeline.ImagesOptions
 	var classes, indices, prompts, resolution string
@@ -82,8 +85,8 @@ other settings want another one. LIST is like 0,3,5-7.`,
 				return usagef("prompts and -classes, want one of them")
 			case given["indices"] && given["n"]:
 				return usagef("-n and -indices, want one of them")
-			case o.PerClass < 1:
-				return usagef("-n %d, want at least 1", o.PerClass)
+			case o.PerClass < 1 || o.PerClass > maxPerClass:
+				return usagef("-n %d, want 1 to %d", o.PerClass, maxPerClass)
 			case given["batch"] && o.Batch < 1:
 				return usagef("-batch %d, want at least 1", o.Batch)
 			case o.Steps < 1:

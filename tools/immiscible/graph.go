@@ -177,7 +177,9 @@ stands beside the file, and the file's weights under their state-dict keys, tran
 exporter transposed them. Every parameter of config.json's model must be there, in its shape.
 
 With -from it writes OUT, a copy of the file with these weights, under the file's names for them or
-under state-dict keys: same names, same types, same layout.`,
+under state-dict keys: same names, same types, same layout.
+
+OUT must not exist; an empty folder will do without -from. It appears whole or not at all.`,
 		Flags: func(flags *flag.FlagSet) {
 			flags.StringVar(&from, "from", "", "trained weights `FILE`.safetensors")
 			flags.StringVar(&out, "out", "", "folder, or with -from the new `FILE`.onnx")

@@ -158,6 +158,16 @@ func TestGraphWeights(t *testing.T) {
 	mustCall(t, "graph", "weights", file, "-out", out)
 	written := filepath.Join(dir, "new.onnx")
 	mustCall(t, "graph", "weights", file, "-from", filepath.Join(out, "diffusion_pytorch_model.safetensors"), "-out", written)
+	// What stands in the way is kept, as export keeps it.
+	weights := filepath.Join(out, "diffusion_pytorch_model.safetensors")
+	for _, c := range []badCall{
+		{"over a file", []string{"graph", "weights", file, "-from", weights, "-out", written}, 1, "new.onnx exists: name another file, or remove it"},
+		{"over itself", []string{"graph", "weights", file, "-from", weights, "-out", file}, 1, "model.onnx exists: name another file"},
+		{"over a folder", []string{"graph", "weights", file, "-from", weights, "-out", out}, 1, "unpacked exists: name another file"},
+		{"into a folder in use", []string{"graph", "weights", file, "-out", out}, 1, "unpacked is not empty: name another folder"},
+	} {
+		c.check(t, dir)
+	}
 	again, err := os.ReadFile(written)
 	if err != nil {
 		t.Fatal(err)

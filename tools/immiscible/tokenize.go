@@ -29,8 +29,8 @@ func tokenize() Command {
 line each: start, the text's tokens, end, and padding up to model_max_length (77). Tokens that
 do not fit are left out. They are the ids of transformers' CLIPTokenizer.
 
-An empty line is an empty caption. A carriage return at a line's end is dropped. A line may have
-64 MiB; bytes that are no UTF-8 count as U+FFFD.
+An empty line is an empty caption. A carriage return at a line's end is dropped, and so is a byte order
+mark before the first. A line may have 64 MiB; bytes that are no UTF-8 count as U+FFFD.
 
 With -json: {"text", "ids", "length" (ids before padding), "truncated"} a line.`,
 		Flags: func(flags *flag.FlagSet) {
@@ -75,6 +75,9 @@ func tokenizeLines(t *clip.Tokenizer, in io.Reader, stdout io.Writer, asJSON boo
 		}
 		if !more {
 			return out.Flush()
+		}
+		if number == 1 {
+			line = bytes.TrimPrefix(line, []byte("\ufeff")) // which some editors put before a file
 		}
 		text := string(line)
 		ids := t.Encode(text)

@@ -19,8 +19,9 @@ import (
 	"immiscible/models/clip/cliptest"
 )
 
-// The program reads captions from standard input: the last line needs no end,
-// and a folder above the tokenizer's does as well.
+// The program reads captions from standard input: the last line needs no end, a
+// byte order mark is none of the first, and a folder above the tokenizer's does
+// as well.
 func TestTokenize(t *testing.T) {
 	dir := t.TempDir()
 	cliptest.Write(t, filepath.Join(dir, "tokenizer"))
@@ -34,7 +35,7 @@ func TestTokenize(t *testing.T) {
 	for _, model := range []string{dir, filepath.Join(dir, "tokenizer")} {
 		cmd := exec.Command(exe, "tokenize", "-model", model)
 		cmd.Env = append(os.Environ(), "IMMISCIBLE_TEST_MAIN=1")
-		cmd.Stdin = strings.NewReader("a photo of a fox\r\n\ndog\ncat")
+		cmd.Stdin = strings.NewReader("\ufeffa photo of a fox\r\n\ndog\ncat")
 		out, err := cmd.Output()
 		if err != nil {
 			t.Fatal(err)

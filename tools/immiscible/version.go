@@ -24,37 +24,52 @@ ONNX Runtime.`,
 			if len(args) > 0 {
 				return usagef("argument %q, want none", args[0])
 			}
-			info, ok := debug.ReadBuildInfo()
-			if !ok {
-				return errors.New("the program holds no build information, want one built by the go command")
-			}
-			v := struct {
-				Version  string `json:"version"`
-				Revision string `json:"revision,omitempty"`
-				Modified bool   `json:"modified,omitempty"`
-				Go       string `json:"go"`
-				Platform string `json:"platform"`
-			}{Version: info.Main.Version, Go: info.GoVersion, Platform: runtime.GOOS + "/" + runtime.GOARCH}
-			for _, s := range info.Settings {
-				switch s.Key {
-				case "vcs.revision":
-					v.Revision = s.Value
-				case "vcs.modified":
-					v.Modified = s.Value == "true"
-				}
+			v, err := buildVersion()
+			if err != nil {
+				return err
 			}
 			if asJSON {
 				return printJSON(stdout, v)
 			}
-			line := "immiscible " + v.Version
-			if v.Revision != "" {
-				line += " " + v.Revision
-			}
-			if v.Modified {
-				line += " (modified)"
-			}
-			_, err := fmt.Fprintln(stdout, line, v.Go, v.Platform)
+			_, err = fmt.Fprintln(stdout, v, v.Go, v.Platform)
 			return err
 		},
 	}
+}
+
+// programVersion is what the program was built from.
+type programVersion struct {
+	Version  string `json:"version"`
+	Revision string `json:"revision,omitempty"`
+	Modified bool   `json:"modified,omitempty"`
+	Go       string `json:"go"`
+	Platform string `json:"platform"`
+}
+
+func (v programVersion) String() string {
+	line := "immiscible " + v.Version
+	if v.Revision != "" {
+		line += " " + v.Revision
+	}
+	if v.Modified {
+		line += " (modified)"
+	}
+	return line
+}
+
+func buildVersion() (programVersion, error) {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return programVersion{}, errors.New("the program holds no build information, want one built by the go command")
+	}
+	v := programVersion{Version: info.Main.Version, Go: info.GoVersion, Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	for _, s := range info.Settings {
+		switch s.Key {
+		case "vcs.revision":
+			v.Revision = s.Value
+		case "vcs.modified":
+			v.Modified = s.Value == "true"
+		}
+	}
+	return v, nil
 }
