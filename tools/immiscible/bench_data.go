@@ -177,11 +177,9 @@ func (b dataBench) turn(ctx context.Context, d *datasets.Dataset, from int64) (t
 	loader := d.Loader(from, b.batch)
 	defer loader.Close()
 	for range b.batches {
-		batch, err := loader.Next(ctx)
-		if err != nil {
+		if _, err := loader.Next(ctx); err != nil {
 			return 0, stoppedOr(ctx, err)
 		}
-		loader.Reuse(batch)
 	}
 	return time.Since(start), nil
 }
