@@ -236,7 +236,7 @@ func (t *Stepper) eachChunk(ctx context.Context, s *engine.Session, arenas map[s
 // FirstBad names the first tensor, in forward order, that is not finite, and the
 // value: a weight or, where all weights are finite, a gradient. Where all
 // gradients are finite too, it is the sum of their squares that overflows.
-func (t *Stepper) FirstBad() (string, error) {
+func (t *Stepper) FirstBad() (name string, weight bool, err error) {
 	s := t.State
 	for _, look := range []struct {
 		arena  *engine.Arena
@@ -248,16 +248,16 @@ func (t *Stepper) FirstBad() (string, error) {
 			}
 			values, err := p.Read(look.arena)
 			if err != nil {
-				return "", err
+				return "", false, err
 			}
 			for i, x := range values {
 				if math.IsNaN(float64(x)) || math.IsInf(float64(x), 0) {
-					return fmt.Sprintf("%s%s[%d] = %g", p.Key, look.suffix, i, x), nil
+					return fmt.Sprintf("%s%s[%d] = %g", p.Key, look.suffix, i, x), look.arena == s.Params, nil
 				}
 			}
 		}
 	}
-	return "the norm of all gradients", nil
+	return "the norm of all gradients", false, nil
 }
 
 // newSession loads a graph: on the CPU provider with our own kernels, elsewhere

@@ -248,9 +248,12 @@ func runTraining(ctx context.Context, c Config, o TrainOptions) error {
 		if !finite && t.overflow() {
 			record.Skipped = fmt.Sprintf("the gradient overflows float16 at loss scale %g, which is halved", t.lossScale())
 		} else if !finite {
-			bad, err := t.step.FirstBad()
+			bad, weight, err := t.step.FirstBad()
 			if err != nil {
 				return stop(err)
+			}
+			if weight { // no state worth keeping: the checkpoints stand as they are
+				return &divergedError{at.Step + 1, fmt.Sprintf("the weight %s: nothing was saved after step %d; lower lr.learning_rate and start with another -out (model.path takes a checkpoint)", bad, saved)}
 			}
 			at.BadSteps++
 			record.Skipped = "the gradient is not finite: " + bad
