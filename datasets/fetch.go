@@ -220,10 +220,7 @@ func (f download) download(ctx context.Context, cache string, plan fetchPlan, pr
 		pause := plan.pause
 		for try := range plan.tries {
 			if try > 0 {
-				select {
-				case <-time.After(pause):
-				case <-ctx.Done():
-				}
+				rest(ctx, pause)
 				pause *= 2
 			}
 			if ctx.Err() != nil {

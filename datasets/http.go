@@ -127,6 +127,14 @@ const strangers = 3
 // errSilent is the reason for which a try is given up.
 var errSilent = errors.New("nothing came")
 
+// rest lasts for a pause, or until the context ends.
+func rest(ctx context.Context, pause time.Duration) {
+	select {
+	case <-time.After(pause):
+	case <-ctx.Done():
+	}
+}
+
 // insist tries until do succeeds or is refused, for as long as it is patient, and says
 // how often it would try in a row. A try that brought enough does not count.
 func (w *webFile) insist(ctx context.Context, do func() (enough bool, err error)) (tries int, err error) {
@@ -134,10 +142,7 @@ func (w *webFile) insist(ctx context.Context, do func() (enough bool, err error)
 	tries = w.patience.tries
 	for try := 0; try < tries; try++ {
 		if try > 0 {
-			select {
-			case <-time.After(pause):
-			case <-ctx.Done():
-			}
+			rest(ctx, pause)
 			pause *= 2
 		}
 		if ctx.Err() != nil {

@@ -317,9 +317,10 @@ func runTraining(ctx context.Context, c Config, o TrainOptions) error {
 	return nil
 }
 
-// divergedError ends a run whose gradients stay without a finite value.
+// divergedError ends a run of which a weight, or every gradient for as long as
+// max_bad_steps, is not finite.
 type divergedError struct {
-	step int // the last of them
+	step int // at which that was seen
 	why  string
 }
 

@@ -135,12 +135,7 @@ func PairDistance(x []float32, n, dim int) float64 {
 	sum := 0.0
 	for i := range n {
 		for j := range i {
-			square := 0.0
-			for k := range dim {
-				d := float64(x[i*dim+k]) - float64(x[j*dim+k])
-				square += d * d
-			}
-			sum += math.Sqrt(square)
+			sum += math.Sqrt(squareOfDifference(x[i*dim:(i+1)*dim], x[j*dim:(j+1)*dim]))
 		}
 	}
 	return sum / float64(max(1, n*(n-1)/2))

@@ -7,7 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // folderPrefix begins the names of Folder's temporary folders, which stand in a
@@ -80,7 +81,7 @@ func makeFolder(parent string) (temp string, lock *os.File, err error) {
 		}
 		lock, err = lockFolder(temp)
 		_, gone := os.Stat(temp)
-		if gone == nil && !errors.Is(err, syscall.EWOULDBLOCK) {
+		if gone == nil && !errors.Is(err, unix.EWOULDBLOCK) {
 			return temp, lock, nil // without a lock where the file system has none: no sweep touches it then
 		}
 		lock.Close() // another call's sweep came before the lock: once more
@@ -110,7 +111,7 @@ func lockFolder(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return f, syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	return f, unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 }
 
 // Sweep removes what a process that was killed has left half-written in dir:

@@ -43,15 +43,9 @@ A call that was stopped or killed is finished by the same command. ` + "`data ve
 			case dtype != datasets.DTypeFloat16 && dtype != datasets.DTypeFloat32:
 				return usagef("-dtype %q, want float16 or float32", dtype)
 			}
-			if err := useThreads(threads); err != nil {
-				return err
-			}
-			c, err := pipeline.LoadConfig(preset, config, sets)
+			c, err := loadConfig(preset, config, sets, threads)
 			if err != nil {
 				return err
-			}
-			if threads != 0 {
-				c.Runtime.Threads = threads
 			}
 			return pipeline.CacheLatents(ctx, c, pipeline.CacheOptions{Out: out, DType: dtype, Messages: stderr})
 		},

@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+
+	"immiscible/pipeline"
 )
 
 // find returns the command whose name args begin with, and the arguments
@@ -85,6 +87,18 @@ func useThreads(threads int) error {
 		runtime.GOMAXPROCS(threads)
 	}
 	return nil
+}
+
+// loadConfig is the settings of a run whose -threads may stand above [runtime] threads.
+func loadConfig(preset, file string, sets []string, threads int) (pipeline.Config, error) {
+	if err := useThreads(threads); err != nil {
+		return pipeline.Config{}, err
+	}
+	c, err := pipeline.LoadConfig(preset, file, sets)
+	if threads != 0 {
+		c.Runtime.Threads = threads
+	}
+	return c, err
 }
 
 // checkProvider refuses a -provider that does not exist.

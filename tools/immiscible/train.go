@@ -44,15 +44,9 @@ write a checkpoint. -resume never wants an empty folder; a PATH names a checkpoi
 			if resume == "" {
 				return usagef("-resume is empty, want auto, never or a checkpoint's path")
 			}
-			if err := useThreads(threads); err != nil {
-				return err
-			}
-			c, err := pipeline.LoadConfig(preset, config, sets)
+			c, err := loadConfig(preset, config, sets, threads)
 			if err != nil {
 				return err
-			}
-			if threads != 0 {
-				c.Runtime.Threads = threads
 			}
 			if preset == "" {
 				preset = pipeline.Presets()[0].Name
