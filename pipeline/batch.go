@@ -3,10 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
-	"math"
 	"slices"
-	"strings"
-	"sync"
 
 	"immiscible/datasets/rng"
 	"immiscible/pipeline/diffusion"
@@ -68,6 +65,9 @@ func (f *feeder) fill(ctx context.Context, t *Stepper, p *pool, from, n int, sha
 		}
 	}
 	if err := f.masks(t, seed, first, n); err != nil {
+		return err
+	}
+	if err := f.positions(t, first, n); err != nil {
 		return err
 	}
 	return t.feed.Send()
@@ -142,35 +142,4 @@ func perturbed(noise []float32, gamma float64, seed, first uint64, n int) []floa
 		}
 	}
 	return out
-}
-
-// masks draws the dropout masks: element by element kept with probability 1−p,
-// an example's mask a function of the layer's name and the example's position.
-func (f *feeder) masks(t *Stepper, seed, first uint64, n int) error {
-	keep := uint64(math.Round((1 - f.dropout) * (1 << 32)))
-	for name, tensor := range t.inputs {
-		if !strings.HasSuffix(name, ".mask") {
-			continue
-		}
-		mask, err := t.feed.Bytes(tensor)
-		if err != nil {
-			return fmt.Errorf("input %s: %w", name, err)
-		}
-		dim := len(mask) / n
-		var drawn sync.WaitGroup // an example a goroutine: each has its own stream
-		for i := range n {
-			drawn.Go(func() {
-				r := rng.New(seed, "dropout/"+name, first+uint64(i))
-				row := mask[i*dim : (i+1)*dim]
-				for k := range row {
-					row[k] = 0
-					if uint64(r.Uint32()) < keep {
-						row[k] = 1
-					}
-				}
-			})
-		}
-		drawn.Wait()
-	}
-	return nil
 }

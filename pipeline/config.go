@@ -173,10 +173,11 @@ type ConfigLog struct {
 
 // ConfigRuntime is the [runtime] table.
 type ConfigRuntime struct {
-	Provider string `toml:"provider" is:"auto|cpu|cuda" resume:"free" doc:"auto: cuda where it works, else cpu"`
-	DeviceID int    `toml:"device_id" range:"[0,]" resume:"free" doc:"which GPU"`
-	Threads  int    `toml:"threads" range:"[0,4096]" resume:"free" doc:"CPU threads; 0: one a core"`
-	Library  string `toml:"library" resume:"free" doc:"path of the ONNX Runtime library; empty: as doctor finds it"`
+	Provider  string `toml:"provider" is:"auto|cpu|cuda" resume:"free" doc:"auto: cuda where it works, else cpu"`
+	Operators string `toml:"operators" is:"auto|standard|native" resume:"free" doc:"standard: ONNX's, which every provider has; native: those with kernels of this program too, on a GPU through cuDNN and NVRTC; auto: native on a CPU, standard on a GPU"`
+	DeviceID  int    `toml:"device_id" range:"[0,]" resume:"free" doc:"which GPU"`
+	Threads   int    `toml:"threads" range:"[0,4096]" resume:"free" doc:"CPU threads; 0: one a core"`
+	Library   string `toml:"library" resume:"free" doc:"path of the ONNX Runtime library; empty: as doctor finds it"`
 
 	Deterministic bool `toml:"deterministic" resume:"free" doc:"kernels whose sums do not depend on timing: a resumed run has the same bits on a GPU too, more slowly; on the CPU it always has"`
 }

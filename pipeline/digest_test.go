@@ -33,13 +33,17 @@ func TestArtifactDigests(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		digests(t, p.Name, g, got)
+		drawn, err := drawMasks(g, "cpu", c.Train.Seed, s.unet.DropoutRate())
+		if err != nil {
+			t.Fatal(err)
+		}
+		digests(t, p.Name, g, drawn, got)
 	}
 	optimizer, err := optim.AdamWGraph(1000)
 	if err != nil {
 		t.Fatal(err)
 	}
-	digests(t, "optimizer", optimizer, got)
+	digests(t, "optimizer", optimizer, optimizer, got)
 	if *updateDigests {
 		text, err := json.MarshalIndent(got, "", "  ")
 		if err == nil {
@@ -92,10 +96,14 @@ func digestSubject(t *testing.T, c Config) (*subject, GraphOptions) {
 	return s, o
 }
 
-// digests adds those of a graph's two models to got.
-func digests(t *testing.T, name string, g *graph.Graph, got map[string]string) {
-	for kind, model := range map[string]func() (*onnx.ModelProto, error){"portable": g.Model, "native": g.NativeModel} {
-		m, err := model()
+// digests adds those of a graph's two models to got: as it is exported, and as it
+// runs on the CPU provider.
+func digests(t *testing.T, name string, exported, running *graph.Graph, got map[string]string) {
+	for kind, of := range map[string]struct {
+		g       *graph.Graph
+		kernels string
+	}{"portable": {exported, ""}, "native": {running, "cpu"}} {
+		m, err := of.g.NativeModel(of.kernels)
 		if err != nil {
 			t.Fatal(err)
 		}

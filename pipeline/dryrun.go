@@ -31,7 +31,7 @@ type PlanMemory struct {
 	EMA         int64 `json:"ema"`
 	Inputs      int64 `json:"inputs"`      // on a GPU twice: the next ones are there while a step runs
 	Pairing     int64 `json:"pairing"`     // images, noise and products of a pool, where a GPU multiplies them
-	Activations int64 `json:"activations"` // of the training graph; weights cast to half are among them
+	Activations int64 `json:"activations"` // of the training graph, weights cast to half among them; on a GPU all that its arena holds
 	Workspace   int64 `json:"workspace"`   // of the update's graph, and of the provider's libraries
 	Sampling    int64 `json:"sampling"`    // activations of the sample grid's graph
 	Total       int64 `json:"total"`
@@ -52,6 +52,7 @@ func (s *subject) plan(c Config) (*Plan, error) {
 	if c.Runtime.Provider == "cuda" {
 		provider = "cuda"
 	}
+	kernels := engine.KernelsOf(c.Runtime.Operators, provider)
 	options := s.graph(c)
 	g, err := TrainingGraph(s.unet, s.schedule, options)
 	if err != nil {
@@ -72,6 +73,18 @@ func (s *subject) plan(c Config) (*Plan, error) {
 		m.Gradients *= 2
 	}
 	p.StateBytes = m.Parameters + m.Gradients + m.Moments + m.EMA
+	if c.productOnDevice(provider) {
+		channels, _ := s.unet.Channels()
+		dim := channels * options.Height * options.Width
+		rows, cols := productBlock(c.poolSize(), dim)
+		m.Pairing = 4 * int64(rows*dim+cols*dim+rows*cols)
+	}
+	if g, err = c.mixed(g, provider, kernels); err != nil {
+		return nil, err
+	}
+	if g, err = drawMasks(g, kernels, c.Train.Seed, s.unet.DropoutRate()); err != nil {
+		return nil, err
+	}
 	for _, v := range g.Inputs {
 		if !v.Node.Param {
 			m.Inputs += v.Bytes()
@@ -80,28 +93,31 @@ func (s *subject) plan(c Config) (*Plan, error) {
 	if provider != "cpu" {
 		m.Inputs *= 2
 	}
-	if c.productOnDevice(provider) {
-		channels, _ := s.unet.Channels()
-		dim := channels * options.Height * options.Width
-		rows, cols := productBlock(c.poolSize(), dim)
-		m.Pairing = 4 * int64(rows*dim+cols*dim+rows*cols)
-	}
-	if g, err = c.mixed(g, provider); err != nil {
-		return nil, err
-	}
-	running, err := runs(g, provider)
+	// As newSession hands it to the provider. The CPU provider computes float16 in
+	// float32, whose copies are not in the estimate.
+	running, err := graph.Native(g, kernels)
 	if err != nil {
 		return nil, err
 	}
-	var alive []*graph.Value
-	p.ActivationBytes, alive = running.Peak()
-	m.Activations = p.ActivationBytes
+	// A GPU's memory is gone with what an arena holds, the host's with what it uses.
+	taken := func(running *graph.Graph) (a graph.Arena, bytes int64) {
+		if provider == "cpu" {
+			a = running.Arena(true)
+			return a, a.Peak
+		}
+		a = running.Arena(c.CUDA.ArenaExtendStrategy == "kNextPowerOfTwo")
+		return a, a.Held
+	}
+	var arena graph.Arena
+	arena, m.Activations = taken(running)
+	p.ActivationBytes = arena.Peak
+	_, alive := running.Peak()
 	for _, v := range alive[:min(5, len(alive))] {
 		p.Largest = append(p.Largest, fmt.Sprintf("%v, %s", v, mebibytes(v.Bytes())))
 	}
 	update, err := optim.AdamWGraph(layout.Chunk)
 	if err == nil {
-		update, err = runs(update, provider)
+		update, err = graph.Native(update, kernels)
 	}
 	if err != nil {
 		return nil, err
@@ -113,23 +129,14 @@ func (s *subject) plan(c Config) (*Plan, error) {
 	options.Batch = c.gridBatch(s)
 	eval, err := EvalGraph(s.unet, options)
 	if err == nil {
-		eval, err = runs(eval, provider)
+		eval, err = graph.Native(eval, kernels)
 	}
 	if err != nil {
 		return nil, err
 	}
-	m.Sampling = eval.PeakBytes()
+	_, m.Sampling = taken(eval)
 	m.Total = p.StateBytes + m.Inputs + m.Pairing + m.Activations + m.Workspace + m.Sampling
 	return p, nil
-}
-
-// runs is a graph as newSession hands it to the provider. The CPU provider
-// computes float16 in float32, whose copies are not in the estimate.
-func runs(g *graph.Graph, provider string) (*graph.Graph, error) {
-	if loweringOf(g, provider).native {
-		return graph.Native(g)
-	}
-	return graph.Lower(g)
 }
 
 func mebibytes(bytes int64) string { return fmt.Sprintf("%.1f MiB", float64(bytes)/(1<<20)) }

@@ -11,6 +11,7 @@ import (
 	"immiscible/models/engine/enginetest"
 	"immiscible/models/graph"
 	"immiscible/models/onnx"
+	"immiscible/models/unet"
 )
 
 // The parts add up, and each setting that is said to need less does.
@@ -47,70 +48,113 @@ func TestPlan(t *testing.T) {
 }
 
 // A run's activations are within 10 % of the peak that ONNX Runtime counts, scratch
-// of its operators included. Measured besides, by bench step's own counts: the
-// default preset at batch 64 0.935, cifar10-ddim at batch 4 0.965, a
-// text-conditioned U-Net of 64 to 256 channels at batch 2 0.999. The graph of a
-// GPU, in standard operators, is counted on the CPU provider, where it runs as
-// well: 0.95, and 0.80 under gradient checkpointing, which is not within 10 %.
-// Without what TrainingModel and KeepOrder do, it takes 1.6 and 2.9 times as much.
+// of its operators included, for the CPU's kernels and in standard operators, with
+// gradient checkpointing and without.
+//
+// Measured besides, by bench step with ONNX Runtime's CUDA provider over stand-ins of
+// NVIDIA's libraries (package fakegpu), where cuDNN asks for no scratch: of what the
+// arena held, Memory.Activations was 0.99 to 1.02 for the default preset at batch 16
+// and cifar10-ddim at batch 256, in float32 and float16, and for Stable Diffusion 1.5
+// at batch 32 in float16, whichever the operators. Only of operators of our own under
+// gradient checkpointing it was 0.83 to 1.00: then the order in which a few
+// large values come decides.
 func TestPlanIsThePeak(t *testing.T) {
-	for _, sets := range [][]string{nil, {"train.gradient_checkpointing=true"}} {
-		b, err := OpenStepBench(t.Context(), BenchOptions{Batch: 16, Sets: sets, Threads: 1, Messages: io.Discard})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer b.Close()
-		if _, err := b.Step(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		near := func(what string, estimate int64, s *engine.Session) int64 {
-			t.Helper()
-			m, err := s.Memory()
+	for _, test := range planSubjects(t) {
+		for _, checkpointing := range []bool{false, true} {
+			o := test.options
+			o.Checkpointing = checkpointing
+			g, err := TrainingGraph(test.subject.unet, test.subject.schedule, o)
 			if err != nil {
 				t.Fatal(err)
 			}
-			ratio := float64(estimate) / float64(m.Peak)
-			t.Logf("%v, %s: %d bytes are %.3f of the peak", sets, what, estimate, ratio)
-			least := 0.9
-			if what == "standard operators" && sets != nil {
-				least = 0.75
+			for _, kernels := range []string{"cpu", ""} {
+				what := fmt.Sprintf("%s, checkpointing %v, kernels %q", test.name, checkpointing, kernels)
+				running, err := graph.Native(g, kernels)
+				if err != nil {
+					t.Fatal(err)
+				}
+				plan := running.Arena(true)
+				s := trainingSession(t, g, kernels)
+				if err := s.Run(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				memory, err := s.Memory()
+				if err != nil {
+					t.Fatal(err)
+				}
+				ratio := float64(plan.Peak) / float64(memory.Peak)
+				t.Logf("%s: %.3f of the peak of %d bytes, %.3f of what is held", what, ratio, memory.Peak, float64(plan.Held)/float64(memory.Held))
+				if ratio < 0.9 || ratio > 1.1 {
+					t.Errorf("%s: the estimate, %d bytes, is %.3f of the peak", what, plan.Peak, ratio)
+				}
+				s.Close()
 			}
-			if ratio < least || ratio > 1.1 {
-				t.Errorf("%v, %s: the estimate is %.3f of the peak", sets, what, ratio)
-			}
-			return m.Peak
 		}
-		plan, err := b.subject.plan(b.trainer.config)
-		if err != nil {
-			t.Fatal(err)
-		}
-		own := near("own kernels", plan.ActivationBytes, b.trainer.step.training)
-		if memory, err := b.Memory(); err != nil || memory.Peak != own {
-			t.Errorf("the bench counts %+v (%v), want a peak of %d", memory, err, own)
-		}
-
-		g, err := TrainingGraph(b.subject.unet, b.subject.schedule, b.subject.graph(b.trainer.config))
-		if err != nil {
-			t.Fatal(err)
-		}
-		s := portableSession(t, g)
-		if err := s.Run(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		lowered, err := graph.Lower(g)
-		if err != nil {
-			t.Fatal(err)
-		}
-		near("standard operators", lowered.PeakBytes(), s)
 	}
 }
 
-// portableSession is a training graph's session as a GPU gets it, on the CPU
-// provider, with zeros bound to it.
-func portableSession(t *testing.T, g *graph.Graph) *engine.Session {
+// planSubject is a model whose training graph's memory is counted.
+type planSubject struct {
+	name    string
+	subject *subject
+	options GraphOptions
+}
+
+// planSubjects are the default preset, a small one of cifar10-ddim's structure, and
+// a small one of Stable Diffusion's.
+func planSubjects(t *testing.T) []planSubject {
+	t.Helper()
+	preset := func(name string, sets ...string) planSubject {
+		c, err := LoadConfig(name, "", sets)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := openSubject(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return planSubject{name, s, s.graph(c)}
+	}
+	list := []planSubject{preset("fashion-mnist", "train.micro_batch=16"),
+		preset("cifar10-ddim", "train.micro_batch=8", "model.unet.block_out_channels=[32,64,64,64]")}
+	net, err := unet.ParseConditionConfig("small", []byte(`{"_class_name": "UNet2DConditionModel", "sample_size": 16, "block_out_channels": [32, 64, 64],
+		"down_block_types": ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"], "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"],
+		"layers_per_block": 1, "attention_head_dim": 4, "cross_attention_dim": 64, "norm_num_groups": 8}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(list, planSubject{"stable-diffusion", &subject{unet: net, schedule: list[0].subject.schedule}, GraphOptions{Batch: 8, Height: 16, Width: 16}})
+}
+
+// A run's plan says what its session does, and so does the bench.
+func TestPlanIsTheRun(t *testing.T) {
+	b, err := OpenStepBench(t.Context(), BenchOptions{Batch: 16, Threads: 1, Messages: io.Discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	if _, err := b.Step(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	plan, err := b.subject.plan(b.trainer.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	memory, err := b.Memory()
+	if ratio := float64(plan.ActivationBytes) / float64(memory.Peak); err != nil || ratio < 0.9 || ratio > 1.1 {
+		t.Errorf("the bench counts %+v (%v), planned are %d", memory, err, plan.ActivationBytes)
+	}
+	if estimate, err := b.Estimate(); err != nil || estimate != plan.Memory {
+		t.Errorf("the bench estimates %+v (%v), want %+v", estimate, err, plan.Memory)
+	}
+}
+
+// trainingSession is a training graph's session on the CPU provider, with zeros
+// bound to it.
+func trainingSession(t *testing.T, g *graph.Graph, kernels string) *engine.Session {
 	t.Helper()
 	e := enginetest.Open(t)
-	m, err := g.TrainingModel(false)
+	m, err := g.TrainingModel(kernels)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"immiscible/models/engine"
 	"immiscible/models/engine/enginetest"
 	"immiscible/pipeline/optim"
 	"immiscible/pipeline/sampler"
@@ -14,7 +15,10 @@ import (
 
 // newStepper builds the training session of g with g's weights.
 func (g golden) newStepper(t *testing.T, o GraphOptions, accumulate bool) *Stepper {
-	e := enginetest.Open(t)
+	return g.newStepperOn(t, enginetest.Open(t), o, accumulate)
+}
+
+func (g golden) newStepperOn(t *testing.T, e *engine.Engine, o GraphOptions, accumulate bool) *Stepper {
 	training, err := TrainingGraph(g.UNet, g.schedule, o)
 	if err != nil {
 		t.Fatal(err)

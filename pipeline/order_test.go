@@ -10,6 +10,7 @@ import (
 	"immiscible/datasets"
 	"immiscible/datasets/rng"
 	"immiscible/models"
+	"immiscible/models/engine"
 	"immiscible/models/engine/enginetest"
 	"immiscible/pipeline/diffusion"
 )
@@ -133,7 +134,7 @@ func feedOf(t *testing.T, batches int, sets []string) inputs {
 		t.Fatal(err)
 	}
 	defer data.Close()
-	tr, err := newTrainer(enginetest.Open(t), c, s, false)
+	tr, err := newTrainer(openEngine(t, "standard"), c, s, false) // which is fed its masks
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +167,7 @@ func feedOf(t *testing.T, batches int, sets []string) inputs {
 			for i := range size {
 				values := make([]float32, row)
 				switch {
-				case name == "timesteps" || name == "class_labels":
+				case tensor.DType() == engine.Int64:
 					values[0] = float32(tensor.GetInt64()[i])
 				case tensor.Bytes() == int64(tensor.Len()): // a dropout mask
 					raw := make([]byte, tensor.Bytes())

@@ -17,7 +17,7 @@ const noBFloat16 = "ONNX Runtime's CPU provider has no bfloat16 arithmetic; want
 // engineOptions are what [runtime] asks of the engine. log gets its messages.
 func (c Config) engineOptions(log func(line string)) engine.Options {
 	r := c.Runtime
-	return engine.Options{Library: r.Library, Provider: r.Provider, DeviceID: r.DeviceID, Threads: r.Threads, CUDA: c.CUDA.options(r.Deterministic), Deterministic: r.Deterministic, Log: log}
+	return engine.Options{Library: r.Library, Provider: r.Provider, Operators: r.Operators, DeviceID: r.DeviceID, Threads: r.Threads, CUDA: c.CUDA.options(r.Deterministic), Deterministic: r.Deterministic, Log: log}
 }
 
 // options are the table as ONNX Runtime takes it: names and words. A search for
@@ -44,15 +44,16 @@ func (c ConfigCUDA) options(deterministic bool) map[string]string {
 	return options
 }
 
-// mixed is a training graph in the types that [train] mixed_precision asks for.
-func (c Config) mixed(g *graph.Graph, provider string) (*graph.Graph, error) {
+// mixed is a training graph in the types that [train] mixed_precision asks for, for
+// a provider with those kernels of our own (see engine.KernelsOf).
+func (c Config) mixed(g *graph.Graph, provider, kernels string) (*graph.Graph, error) {
 	switch {
 	case c.Train.MixedPrecision == "fp16":
-		return graph.MixedPrecision(g, graph.Float16)
+		return graph.MixedPrecision(g, graph.Float16, kernels)
 	case c.Train.MixedPrecision == "bf16" && provider == "cpu":
 		return nil, fmt.Errorf("[train] mixed_precision = \"bf16\", and the run would be on the CPU: %s", noBFloat16)
 	case c.Train.MixedPrecision == "bf16":
-		return graph.MixedPrecision(g, graph.BFloat16)
+		return graph.MixedPrecision(g, graph.BFloat16, kernels)
 	}
 	return g, nil
 }

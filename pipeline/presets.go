@@ -104,7 +104,7 @@ func presetBase() Config {
 		Checkpoint: ConfigCheckpoint{Keep: 3},
 		Sample:     ConfigSample{Steps: 50, Sampler: "ddim", PerClass: 8, Prompts: []string{}, GuidanceScale: 1},
 		Log:        ConfigLog{TensorBoard: true},
-		Runtime:    ConfigRuntime{Provider: "auto"},
+		Runtime:    ConfigRuntime{Provider: "auto", Operators: "auto"},
 		CUDA: ConfigCUDA{ArenaExtendStrategy: "kSameAsRequested", CudnnConvAlgoSearch: "EXHAUSTIVE", CudnnConvUseMaxWorkspace: true,
 			DoCopyInDefaultStream: true, UseTF32: true},
 	}

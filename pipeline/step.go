@@ -48,7 +48,7 @@ func newStepper(e *engine.Engine, g *graph.Graph, s *State, ahead bool) (*Steppe
 		}
 	}()
 	var err error
-	options := engine.SessionOptions{Name: "training", FixedAddresses: true, KeepOrder: loweringOf(g, e.Provider).hideSize}
+	options := engine.SessionOptions{Name: "training", FixedAddresses: true, KeepOrder: true}
 	if t.training, err = newSession(e, g, onDevice(e, options)); err != nil {
 		return nil, err
 	}
@@ -207,8 +207,8 @@ func (t *Stepper) Update(ctx context.Context, scalars map[string]float64) error 
 	}, nil)
 }
 
-// eachChunk runs a flat graph over the trained part of the arenas; bind, if set,
-// binds what else a chunk has.
+// eachChunk runs a flat graph over the trained part of the arenas, and waits for
+// the device once, after the last chunk; bind, if set, binds what else a chunk has.
 func (t *Stepper) eachChunk(ctx context.Context, s *engine.Session, arenas map[string]*engine.Arena, bind func(chunk int) error) error {
 	l := t.State.Layout
 	for at := 0; at < l.Trained; at += l.Chunk {
@@ -226,7 +226,11 @@ func (t *Stepper) eachChunk(ctx context.Context, s *engine.Session, arenas map[s
 				return err
 			}
 		}
-		if err := s.Run(ctx); err != nil {
+		run := s.Queue
+		if at+l.Chunk == l.Trained {
+			run = s.Run
+		}
+		if err := run(ctx); err != nil {
 			return err
 		}
 	}
@@ -260,18 +264,13 @@ func (t *Stepper) FirstBad() (name string, weight bool, err error) {
 	return "the norm of all gradients", false, nil
 }
 
-// newSession loads a graph: on the CPU provider with our own kernels, elsewhere
-// in portable operators.
+// newSession loads a graph, written for the engine's operators.
 func newSession(e *engine.Engine, g *graph.Graph, o engine.SessionOptions) (*engine.Session, error) {
-	native := loweringOf(g, e.Provider).native
-	model := g.Model
-	switch {
-	case o.KeepOrder:
-		model = func() (*onnx.ModelProto, error) { return g.TrainingModel(native) }
-	case native:
-		model = g.NativeModel
+	model := g.NativeModel
+	if o.KeepOrder {
+		model = g.TrainingModel
 	}
-	m, err := model()
+	m, err := model(e.Kernels)
 	if err != nil {
 		return nil, err
 	}

@@ -29,7 +29,10 @@ func newTrainer(e *engine.Engine, c Config, s *subject, ahead bool) (*trainer, e
 	if err != nil {
 		return nil, err
 	}
-	if g, err = c.mixed(g, e.Provider); err != nil {
+	if g, err = c.mixed(g, e.Provider, e.Kernels); err != nil {
+		return nil, err
+	}
+	if g, err = drawMasks(g, e.Kernels, c.Train.Seed, s.unet.DropoutRate()); err != nil {
 		return nil, err
 	}
 	t := &trainer{config: c, subject: s, ema: optim.DefaultEMA(), lr: c.lr(), scaler: optim.NewLossScaler()}

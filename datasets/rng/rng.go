@@ -42,19 +42,22 @@ type Stream struct {
 // one name never overlap before 2⁶⁴ blocks of four words.
 func New(seed uint64, name string, position uint64) *Stream {
 	s := &Stream{position: position, used: 4}
-	s.k0, s.k1 = key(seed, name)
+	key := Key(seed, name)
+	s.k0, s.k1 = uint32(key), uint32(key>>32)
 	return s
 }
 
-// key mixes a seed and a name into a Philox key: the name's 64-bit FNV-1a hash
-// is a counter that is encrypted under the seed.
-func key(seed uint64, name string) (k0, k1 uint32) {
+// Key mixes a seed and a name into a Philox key, its first word in the lower half:
+// the name's 64-bit FNV-1a hash is a counter that is encrypted under the seed. It is
+// what another implementation needs to draw the streams of (seed, name): block b of
+// position p is Philox4x32-10 of the counter (b, p), lower halves first.
+func Key(seed uint64, name string) uint64 {
 	hash := uint64(0xcbf29ce484222325)
 	for i := 0; i < len(name); i++ {
 		hash = (hash ^ uint64(name[i])) * 0x100000001b3
 	}
-	k0, k1, _, _ = philox(uint32(hash), uint32(hash>>32), uint32(len(name)), 0, uint32(seed), uint32(seed>>32))
-	return k0, k1
+	k0, k1, _, _ := philox(uint32(hash), uint32(hash>>32), uint32(len(name)), 0, uint32(seed), uint32(seed>>32))
+	return uint64(k1)<<32 | uint64(k0)
 }
 
 // next encrypts the next counter.

@@ -108,11 +108,11 @@ func (g golden) build(gradients bool) (*graph.Graph, error) {
 // whether with our own kernels.
 func (g golden) run(t *testing.T, built *graph.Graph, native bool) map[string]*engine.Tensor {
 	t.Helper()
-	emit := built.Model
+	provider := ""
 	if native {
-		emit = built.NativeModel
+		provider = "cpu"
 	}
-	m, err := emit()
+	m, err := built.NativeModel(provider)
 	if err != nil {
 		t.Fatal(err)
 	}

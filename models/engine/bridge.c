@@ -18,6 +18,7 @@ enum {
   SESSION_GET_OUTPUT_TYPE_INFO = 34,
   SESSION_GET_INPUT_NAME = 36,
   SESSION_GET_OUTPUT_NAME = 37,
+  CREATE_RUN_OPTIONS = 39,
   CREATE_TENSOR_WITH_DATA = 49,
   CAST_TYPE_INFO_TO_TENSOR_INFO = 55,
   GET_TENSOR_ELEMENT_TYPE = 60,
@@ -32,12 +33,15 @@ enum {
   RELEASE_STATUS = 93,
   RELEASE_MEMORY_INFO = 94,
   RELEASE_VALUE = 96,
+  RELEASE_RUN_OPTIONS = 97,
   RELEASE_TYPE_INFO = 98,
   SESSION_END_PROFILING = 110,
   GET_AVAILABLE_PROVIDERS = 125,
   RELEASE_AVAILABLE_PROVIDERS = 126,
   CREATE_ALLOCATOR = 131,
   RELEASE_ALLOCATOR = 132,
+  RUN_WITH_BINDING = 133,
+  ADD_RUN_CONFIG_ENTRY = 165,
   GET_TENSOR_MEMORY_INFO = 194,
   GET_KEY_VALUE = 297,
   RELEASE_KEY_VALUE_PAIRS = 300,
@@ -118,6 +122,16 @@ char *bridge_value_place(void *value, const char **name, int *id) {
   char *err = message(CALL(GET_TENSOR_MEMORY_INFO, (void *, const void **), value, &info));
   if (!err) err = message(CALL(MEMORY_INFO_GET_NAME, (const void *, const char **), info, name));
   if (!err) err = message(CALL(MEMORY_INFO_GET_ID, (const void *, int *), info, id));
+  return err;
+}
+
+char *bridge_queue(void *session, void *binding) {
+  void *options = NULL;
+  char *err = message(CALL(CREATE_RUN_OPTIONS, (void **), &options));
+  if (err) return err;
+  err = message(CALL(ADD_RUN_CONFIG_ENTRY, (void *, const char *, const char *), options, "disable_synchronize_execution_providers", "1"));
+  if (!err) err = message(CALL(RUN_WITH_BINDING, (void *, const void *, const void *), session, options, binding));
+  RELEASE(RELEASE_RUN_OPTIONS, options);
   return err;
 }
 

@@ -48,10 +48,11 @@ func unloadLibrary(handle unsafe.Pointer) { C.bridge_unload(handle) }
 // useLibrary makes an opened library the one that the functions below call.
 func useLibrary(handle unsafe.Pointer) error { return failure(C.bridge_use(handle)) }
 
-// registerOperators offers the operators of package native to a session.
-func registerOperators(options *ort.SessionOptions) error {
+// registerOperators offers the operators of package native to a session: the
+// processor's, or a GPU's.
+func registerOperators(options *ort.SessionOptions, cuda *native.CUDA) error {
 	raw := reflect.ValueOf(options).Elem().FieldByName("o").UnsafePointer()
-	return native.Register(unsafe.Pointer(C.bridge_api()), raw)
+	return native.Register(unsafe.Pointer(C.bridge_api()), raw, cuda)
 }
 
 // hostValue makes an OrtValue over memory outside Go's heap. The memory must
@@ -86,6 +87,11 @@ func valuePlace(value unsafe.Pointer) (name string, id int, err error) {
 	var cID C.int
 	err = failure(C.bridge_value_place(value, &cName, &cID))
 	return C.GoString(cName), int(cID), err
+}
+
+// queue runs a session on what is bound, and does not wait for its device.
+func queue(s *ort.DynamicAdvancedSession, b *ort.IoBinding) error {
+	return failure(C.bridge_queue(rawSession(s), reflect.ValueOf(b).Elem().FieldByName("o").UnsafePointer()))
 }
 
 // endProfile ends a session's profiling and gives the path of its trace.

@@ -36,6 +36,9 @@ char *bridge_value_place(void *value, const char **name, int *id);
 char *bridge_end_profile(void *session, char **path);
 void bridge_release_value(void *value);
 
+// bridge_queue runs a session on what is bound, and does not wait for its device.
+char *bridge_queue(void *session, void *binding);
+
 // bridge_session_memory copies what the allocator that a session has for device id of a
 // name counts of a key, such as "MaxInUse", into text (room for 32 bytes); "" if it
 // does not count it.

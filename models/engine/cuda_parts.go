@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"immiscible/models/engine/native"
 )
 
 // cudaParts are the shared libraries that ONNX Runtime's CUDA provider needs,
@@ -27,6 +29,8 @@ type cudaParts struct {
 	devices int    // GPUs that it sees
 	runtime int    // libcudart's version, as the driver's
 	cudnn   uint64 // 91300 for 9.13
+	major   string // of the CUDA that the provider needs
+	opened  string // the file that open opened last
 }
 
 const (
@@ -77,6 +81,7 @@ func (c *cudaParts) openLibraries() error {
 			major, _, _ = strings.Cut(rest, ".")
 		}
 	}
+	c.major = major
 	if n, _ := strconv.Atoi(major); c.version > 0 && c.version/1000 < n {
 		return fmt.Errorf("engine: the driver runs CUDA %s, and the provider needs CUDA %s: update NVIDIA's driver, or set %s to an ONNX Runtime for CUDA %d", cudaVersion(c.version), major, LibraryEnv, c.version/1000)
 	}
@@ -105,10 +110,25 @@ func (c *cudaParts) openLibraries() error {
 	return nil
 }
 
+// openOperators opens what the operators of package native need, after
+// openLibraries: the CUDA provider can do without its run-time compiler.
+func (c *cudaParts) openOperators() error {
+	load := func(p *C.char) *C.char { return C.cuda_load(p) }
+	if err := c.open(fmt.Sprintf("libcudnn.so.%d", cudnnMajor), c.major, load); err != nil {
+		return err
+	}
+	cudnn := c.opened
+	if err := c.open("libnvrtc.so."+c.major, c.major, load); err != nil {
+		return fmt.Errorf("%w; pip install nvidia-cuda-nvrtc gets it", err)
+	}
+	return native.OpenCUDA(c.driver, c.opened, cudnn)
+}
+
 // open finds a library as the loader would, else beside ONNX Runtime's, else in
 // the folders of NVIDIA's wheels beside ONNX Runtime's.
 func (c *cudaParts) open(name, major string, call func(p *C.char) *C.char) error {
 	dir := filepath.Dir(c.library)
+	c.opened = name
 	first := withPath(name, call)
 	if first == nil {
 		return nil
@@ -122,6 +142,7 @@ func (c *cudaParts) open(name, major string, call func(p *C.char) *C.char) error
 		if err := withPath(path, call); err != nil {
 			return fmt.Errorf("engine: %s: %w: "+wantCUDA, path, err, major)
 		}
+		c.opened = path
 		return nil
 	}
 	other := ""

@@ -11,7 +11,8 @@ import (
 type device interface {
 	// provider is the name that configurations use: "cpu", "cuda".
 	provider() string
-	// configure appends the device's execution provider to a session's options.
+	// configure appends the device's execution provider to a session's options, and
+	// its operators of package native.
 	configure(o *ort.SessionOptions, s SessionOptions) error
 	// alloc gives zeroed memory aligned to Alignment; bytes > 0.
 	alloc(bytes int64) (unsafe.Pointer, error)
@@ -25,6 +26,9 @@ type device interface {
 	host() bool
 	// memory is the name and number by which ONNX Runtime knows the device's memory.
 	memory() (name string, id int)
+	// operators says whose operators of package native sessions have, "cpu" or
+	// "cuda", or why they have none.
+	operators() (of string, err error)
 	// conveyor gives a way to this device's memory for that many bytes at a time.
 	conveyor(bytes int64) (conveyor, error)
 	// records says whether the device records the first run of a session with

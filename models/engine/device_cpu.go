@@ -6,6 +6,8 @@ import (
 
 	ort "github.com/yalue/onnxruntime_go"
 	"golang.org/x/sys/unix"
+
+	"immiscible/models/engine/native"
 )
 
 // hugePage is the size of a transparent huge page on amd64 and arm64 Linux.
@@ -13,14 +15,30 @@ const hugePage = 2 << 20
 
 // cpuDevice computes in host memory taken straight from the system, so that
 // the garbage collector neither scans nor moves it and ORT may keep pointers.
-type cpuDevice struct{}
+type cpuDevice struct {
+	onHost bool // Options.StandIns
+}
+
+func newCPUDevice(o Options) cpuDevice { return cpuDevice{onHost: len(o.StandIns) > 0} }
 
 func (cpuDevice) provider() string { return "cpu" }
 
 func (cpuDevice) host() bool { return true }
 
-// configure adds nothing: every session ends with ORT's CPU provider.
-func (cpuDevice) configure(*ort.SessionOptions, SessionOptions) error { return nil }
+// configure adds no provider: every session ends with ORT's CPU provider.
+func (d cpuDevice) configure(options *ort.SessionOptions, s SessionOptions) error {
+	if d.onHost {
+		return registerOperators(options, &native.CUDA{Deterministic: s.Deterministic, OnHost: true})
+	}
+	return registerOperators(options, nil)
+}
+
+func (d cpuDevice) operators() (string, error) {
+	if d.onHost {
+		return "cuda", nil
+	}
+	return "cpu", nil
+}
 
 func (cpuDevice) alloc(bytes int64) (unsafe.Pointer, error) {
 	p, err := unix.MmapPtr(-1, 0, nil, uintptr(bytes), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)

@@ -19,12 +19,14 @@ import (
 	"unsafe"
 
 	ort "github.com/yalue/onnxruntime_go"
+
+	"immiscible/models/engine/native"
 )
 
 // cudaDevice computes on one NVIDIA GPU. Arenas are cudaMalloc's; what crosses
 // the bus goes through pinned memory in streams of our own. ONNX Runtime waits
-// for its own stream at the end of a run, and every method here but a
-// conveyor's send for its copies, so that the two never meet.
+// for its own stream at the end of a run that is not queued, and every method here
+// but a conveyor's send for its copies, so that the two never meet.
 //
 // Sessions do not wait for each other: ONNX Runtime gives each a stream
 // (RegisterCudaStreamHandles; the CUDA provider's own stream_ where it records),
@@ -37,6 +39,7 @@ import (
 type cudaDevice struct {
 	id      int
 	options map[string]string // ONNX Runtime's, by its names
+	missing error             // why there are no operators of package native
 
 	mu   sync.Mutex
 	idle []*C.cuda_stage // a caller that finds none opens another: as many as copies at once
@@ -53,7 +56,7 @@ type cudaDevice struct {
 func openDevice(ctx context.Context, o Options) (device, Found, error) {
 	if o.Provider == "cpu" {
 		found, err := openHost(ctx, o)
-		return cpuDevice{}, found, err
+		return newCPUDevice(o), found, err
 	}
 	parts := cudaParts{driver: "libcuda.so.1"}
 	if err := parts.openDriver(); err != nil {
@@ -61,7 +64,7 @@ func openDevice(ctx context.Context, o Options) (device, Found, error) {
 			return nil, Found{}, err
 		}
 		found, err := openHost(ctx, o)
-		return cpuDevice{}, found, err
+		return newCPUDevice(o), found, err
 	}
 	d, found, err := openCUDA(ctx, o, &parts)
 	if err == nil {
@@ -72,10 +75,10 @@ func openDevice(ctx context.Context, o Options) (device, Found, error) {
 	}
 	o.log("a GPU is present, but the CPU computes: %v", err)
 	if found.Path != "" && environmentHas(found.Path) { // one library a process
-		return cpuDevice{}, found, nil
+		return newCPUDevice(o), found, nil
 	}
 	found, err = openHost(ctx, o)
-	return cpuDevice{}, found, err
+	return newCPUDevice(o), found, err
 }
 
 // openCUDA looks for everything in the order in which it is needed. found is set
@@ -101,6 +104,7 @@ func openCUDA(ctx context.Context, o Options, parts *cudaParts) (*cudaDevice, Fo
 	if err != nil {
 		return nil, found, err
 	}
+	d.missing = parts.openOperators()
 	// The provider itself is loaded by the first session that asks for it.
 	probe, err := ort.NewSessionOptions()
 	if err == nil {
@@ -184,7 +188,17 @@ func (d *cudaDevice) configure(options *ort.SessionOptions, s SessionOptions) er
 	if err := options.AppendExecutionProviderCUDA(cuda); err != nil {
 		return fmt.Errorf("the CUDA provider does not start: %s: see immiscible doctor for the versions of driver, CUDA and cuDNN", oneLine(err.Error()))
 	}
-	return nil
+	if d.missing != nil {
+		return nil
+	}
+	return registerOperators(options, &native.CUDA{TF32: values["use_tf32"] != "0", Deterministic: s.Deterministic})
+}
+
+func (d *cudaDevice) operators() (string, error) {
+	if d.missing != nil {
+		return "", d.missing
+	}
+	return "cuda", nil
 }
 
 func (d *cudaDevice) alloc(bytes int64) (unsafe.Pointer, error) {
@@ -295,7 +309,10 @@ func cudaVersions(library string) CUDAVersions {
 		v.Provider = parts.provider()
 	}
 	if parts.openLibraries() == nil {
-		v.Runtime, v.CuDNN = cudaVersion(parts.runtime), cudnnVersion(parts.cudnn)
+		v.Runtime, v.CuDNN, v.Operators = cudaVersion(parts.runtime), cudnnVersion(parts.cudnn), "ready"
+		if err := parts.openOperators(); err != nil {
+			v.Operators = err.Error()
+		}
 	}
 	return v
 }

@@ -14,7 +14,7 @@ func openDevice(ctx context.Context, o Options) (device, Found, error) {
 		return nil, Found{}, fmt.Errorf("engine: provider \"cuda\" is built for linux/amd64 only: set runtime.provider = \"cpu\" (or \"auto\")")
 	}
 	found, err := openHost(ctx, o)
-	return cpuDevice{}, found, err
+	return newCPUDevice(o), found, err
 }
 
 // cudaVersions is for builds that have CUDA.

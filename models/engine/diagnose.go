@@ -43,6 +43,7 @@ type CUDAVersions struct {
 	Runtime    string `json:"runtime"`     // libcudart: "13.0"
 	CuDNN      string `json:"cudnn"`       // "9.13.0"
 	Provider   string `json:"provider"`    // path of the provider beside the library
+	Operators  string `json:"operators"`   // "ready": runtime.operators = "native" works; or what it lacks
 }
 
 // Problem is something missing or doubtful, and what to do about it.

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 
 	ort "github.com/yalue/onnxruntime_go"
+
+	"immiscible/models/engine/native"
 )
 
 // Options choose the library and the device. The zero value provisions the
@@ -35,6 +37,13 @@ type Options struct {
 	// Profile, if set, is a path prefix: each session writes a JSON trace of its
 	// runs to <Profile>-<its name>_<time>.json at Close, and proves no placement.
 	Profile string
+	// Operators are ONNX's alone ("standard"), or with those of package native that
+	// the device has ("native"); "auto" (also ""): native on the CPU, standard on a GPU.
+	Operators string
+	// StandIns are paths of libraries in the place of NVIDIA's driver, run-time
+	// compiler and cuDNN, whose device memory is the host's: with them the CPU
+	// provider has the operators that a GPU has. For tests.
+	StandIns []string
 	// Log receives one line a notable event, such as a download; nil: silence.
 	Log func(line string)
 }
@@ -51,6 +60,10 @@ type Engine struct {
 	Threads  int    // threads of each session's operators, at least 1
 	Version  string // ORT's version
 	Library  Found  // where the library came from
+
+	// Kernels says whose operators of domain "immiscible" graphs may keep: "cpu",
+	// "cuda", or "" for none.
+	Kernels string
 
 	device   device
 	repeats  bool   // Options.Deterministic
@@ -80,7 +93,22 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	if threads == 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	return &Engine{Provider: dev.provider(), Threads: threads, Version: found.Version, Library: found, device: dev, repeats: o.Deterministic, profile: o.Profile}, nil
+	e := &Engine{Provider: dev.provider(), Threads: threads, Version: found.Version, Library: found, device: dev, repeats: o.Deterministic, profile: o.Profile}
+	var missing error
+	if e.Kernels, missing = dev.operators(); o.Operators == "native" && missing != nil {
+		return nil, fmt.Errorf("%w: or set runtime.operators = \"standard\"", missing)
+	}
+	e.Kernels = KernelsOf(o.Operators, e.Kernels)
+	return e, nil
+}
+
+// KernelsOf is the rule of Options.Operators: device's operators, "cpu" or "cuda",
+// or none, "".
+func KernelsOf(operators, device string) string {
+	if operators == "native" || operators != "standard" && device == "cpu" {
+		return device
+	}
+	return ""
 }
 
 // openHost opens the library for the CPU.
@@ -88,6 +116,11 @@ func openHost(ctx context.Context, o Options) (Found, error) {
 	found, err := Locate(ctx, o)
 	if err != nil {
 		return found, err
+	}
+	if s := o.StandIns; len(s) > 0 {
+		if err := native.OpenCUDA(s[0], s[1], s[2]); err != nil {
+			return found, fmt.Errorf("engine: %w", err)
+		}
 	}
 	return found, openEnvironment(found.Path)
 }

@@ -190,6 +190,37 @@ func TestInPlaceUpdate(t *testing.T) {
 	}
 }
 
+// Runs that are queued come before the run that waits for them, each with what was
+// bound when it was queued.
+func TestQueuedRunsComeInTurn(t *testing.T) {
+	e := enginetest.Open(t)
+	s := must(e.NewSession(descent(2), engine.SessionOptions{Name: "descent"}))(t)
+	defer s.Close()
+	refused(t, s.Queue(t.Context()), "descent", "not bound")
+	bind(t, s, "lr", floats(t, e, []float32{0.5}))
+	p := floats(t, e, []float32{1, 2}, 2)
+	bind(t, s, "p", p)
+	bind(t, s, "p.new", p)
+	for i := range 4 {
+		bind(t, s, "g", floats(t, e, []float32{float32(i), 2}, 2))
+		step := s.Queue
+		if i == 3 {
+			step = s.Run
+		}
+		if err := step(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, want := p.GetFloat32(), []float32{1 - 0.5*(0+1+2+3), 2 - 0.5*8}; !slices.Equal(got, want) {
+		t.Errorf("four steps give %v, want %v", got, want)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	refused(t, s.Queue(ended), "descent", "canceled")
+	s.Close()
+	refused(t, s.Queue(t.Context()), "descent", "closed")
+}
+
 func TestSessionsShareAnArena(t *testing.T) {
 	e := enginetest.Open(t)
 	const n, chunks = 64, 9

@@ -2,10 +2,11 @@ package engine
 
 import "runtime"
 
-// thread runs functions one after another on one thread of the system. A
-// recorded run needs it: ONNX Runtime's CUDA provider keeps a recording for each
-// thread, and Go moves goroutines between threads, each of which would record
-// anew.
+// thread runs functions one after another on one thread of the system. A session
+// on a GPU needs it: ONNX Runtime gives each thread that runs it a stream of its
+// own, in which alone runs follow each other, and keeps a recording for each
+// thread; and Go moves goroutines between threads. [M] On the stand-in of package
+// fakegpu, 103 runs of an optimizer's session in turn changed stream after 59.
 type thread chan func()
 
 func newThread() thread {

@@ -13,6 +13,7 @@ const (
 	castHalf                   // the half type: products, where nearly all the time goes
 	castFollow                 // the half type where everything it reads is half, else float32
 	castShape                  // castFollow for operators that move elements and change none
+	castSecond                 // a derivative by input 1: the type of that
 )
 
 // castModes is the table of the pass. Products are half. What moves elements, or
@@ -29,7 +30,22 @@ var castModes = map[string]castMode{
 	"LayerNormalization": castFollow, "Softmax": castFollow,
 	"Reshape": castShape, "Transpose": castShape, "Concat": castShape, "Slice": castShape, "Split": castShape, "Expand": castShape,
 	"Pad": castShape, "Identity": castShape, "Gather": castShape, "Resize": castShape,
+
+	// Composite operators that a provider has kernels for, which sum in float32.
+	"ConvInputGrad": castHalf, "ConvWeightGrad": castHalf, "ConvBiasGrad": castHalf, "Attention": castHalf, "AttentionGrad": castHalf,
+	"GroupNormalization": castFollow, "GroupNormalizationGrad": castSecond, "LayerNormalizationGrad": castSecond, "QuickGeluGrad": castSecond, "GeluGrad": castSecond,
 }
+
+// wideInputs and wideOutputs are the operands and results of operators, a bit
+// each, that are float32 beside a half image: parameters as they are and their
+// gradients, and statistics.
+var (
+	wideInputs  = map[string]uint{"GroupNormalization": 0b110, "GroupNormalizationGrad": 0b111100, "LayerNormalizationGrad": 0b11100, "AttentionGrad": 0b100000}
+	wideOutputs = map[string]uint{
+		"LayerNormalization": 0b110, "GroupNormalization": 0b110, "GroupNormalizationGrad": 0b110, "LayerNormalizationGrad": 0b110,
+		"ConvBiasGrad": 0b1, "Attention": 0b10,
+	}
+)
 
 // withoutBFloat16 are the operators of castModes that ONNX Runtime's CUDA
 // provider lacks in bfloat16 at opset 18, or is not known to have, by the
@@ -43,18 +59,24 @@ var withoutBFloat16 = map[string]bool{
 // MixedPrecision is the pass that computes a training graph's products in half,
 // which is Float16 or BFloat16, as autocast does: Micikevicius et al. 2018,
 // arXiv 1710.03740. Parameters stay float32 inputs and are cast once; outputs
-// keep their types, so that gradients are written in float32; composite
-// operators are lowered first, since each of their parts has its own type.
+// keep their types, so that gradients are written in float32. Composite operators
+// that the provider has no kernels for in half are lowered first, since each of
+// their parts has its own type: for "" all are.
 //
 // A half value that a float32 operator reads is widened once for the forward and
 // once more for the backward. Only the half one then waits for the backward; a
 // session must not merge the two casts, which Recomputes says.
-func MixedPrecision(g *Graph, half DType) (*Graph, error) {
-	lowered, err := Lower(g)
+func MixedPrecision(g *Graph, half DType, provider string) (*Graph, error) {
+	lowered, err := rebuild(g, func(b *Builder, n *Node, inputs []*Value) []*Value {
+		if n.Domain == Domain && !has(provider, n, half) {
+			return b.lower(n, inputs)
+		}
+		return b.copyNode(n, inputs)
+	})
 	if err != nil {
 		return nil, err
 	}
-	c := &caster{half: half, weak: map[*Value]bool{}, cast: map[castKey]*Value{}}
+	c := &caster{half: half, provider: provider, weak: map[*Value]bool{}, cast: map[castKey]*Value{}}
 	mixed, err := rebuild(lowered, c.node)
 	if err != nil {
 		return nil, err
@@ -64,7 +86,7 @@ func MixedPrecision(g *Graph, half DType) (*Graph, error) {
 		made := &mixed.Outputs[i].Value
 		*made = c.as(&Builder{graph: mixed, backward: true}, *made, o.Value.DType)
 	}
-	if mixed, err = Lower(mixed); err != nil { // without the casts that nobody reads
+	if mixed, err = rebuild(mixed, (*Builder).copyNode); err != nil { // without the casts that nobody reads
 		return nil, err
 	}
 	mixed.Recomputes = true
@@ -91,7 +113,8 @@ type castKey struct {
 
 // caster holds what the pass knows of the new graph's values.
 type caster struct {
-	half DType
+	half     DType
+	provider string
 	// weak values have no type of their own: parameters, constants, truth values
 	// as numbers, and what only moves these. They take the type of what they meet.
 	weak map[*Value]bool
@@ -104,14 +127,19 @@ func (c *caster) node(b *Builder, n *Node, inputs []*Value) []*Value {
 	if c.half == BFloat16 && withoutBFloat16[n.Op] {
 		mode = castWide
 	}
-	if n.Op == "Cast" { // from a truth value or a whole number: exact in any type
+	switch n.Op {
+	case "Cast": // from a truth value or a whole number: exact in any type
 		made := b.copyNode(n, inputs)
 		c.weak[made[0]] = inputs[0].DType == Bool
 		return made
+	case "ReduceSum":
+		if sum := c.sum(b, n, inputs[0]); sum != nil {
+			return []*Value{sum}
+		}
 	}
 	strong, wide, weak := false, false, true
-	for _, in := range inputs {
-		if in == nil || !c.float(in) {
+	for i, in := range inputs {
+		if in == nil || !c.float(in) || wideInputs[n.Op]>>i&1 == 1 || mode == castSecond && i != 1 {
 			continue
 		}
 		if c.isWeak(in) {
@@ -127,14 +155,18 @@ func (c *caster) node(b *Builder, n *Node, inputs []*Value) []*Value {
 	}
 	twins := make([]*Value, len(inputs))
 	for i, in := range inputs {
-		if twins[i] = in; in != nil && c.float(in) && !(n.Op == "Resize" && i > 0) {
+		switch twins[i] = in; {
+		case in == nil || !c.float(in) || n.Op == "Resize" && i > 0:
+		case wideInputs[n.Op]>>i&1 == 1:
+			twins[i] = c.as(b, in, Float32)
+		default:
 			twins[i] = c.as(b, in, to)
 		}
 	}
 	outs := make([]out, len(n.Outputs))
 	for i, o := range n.Outputs {
 		outs[i] = out{o.DType, o.Shape}
-		if o.DType == Float32 && !(n.Op == "LayerNormalization" && i > 0) {
+		if o.DType == Float32 && wideOutputs[n.Op]>>i&1 == 0 {
 			outs[i].dtype = to
 		}
 	}
@@ -146,6 +178,27 @@ func (c *caster) node(b *Builder, n *Node, inputs []*Value) []*Value {
 		}
 	}
 	return made.Outputs
+}
+
+// sum is a ReduceSum over the first or the last dimensions of a half value as
+// ConvBiasGrad, which adds up in float32 what it reads in half; nil where the
+// provider has no kernel for it.
+func (c *caster) sum(b *Builder, n *Node, x *Value) *Value {
+	axes, _ := n.Inputs[1].Ints()
+	y := n.Outputs[0]
+	first, last := true, true
+	for i, a := range axes {
+		first, last = first && a == i, last && a == x.Rank()-len(axes)+i
+	}
+	if x.DType != c.half || c.isWeak(x) || !first && !last || !has(c.provider, &Node{Op: "ConvBiasGrad"}, c.half) {
+		return nil
+	}
+	flat := []int{1, y.Numel(), x.Numel() / y.Numel()}
+	if first {
+		flat = []int{x.Numel() / y.Numel(), y.Numel()}
+	}
+	sum := b.composite("ConvBiasGrad", []*Value{b.Reshape(x, flat...)}, nil, out{Float32, []int{y.Numel()}})[0]
+	return b.Reshape(sum, y.Shape...)
 }
 
 func (c *caster) float(v *Value) bool { return v.DType == Float32 || v.DType == c.half }
@@ -244,4 +297,22 @@ func halfBits(x float32, to DType) uint16 {
 	}
 	fraction, exponent := math.Frexp(magnitude) // fraction in [½, 1)
 	return sign | uint16((exponent+14)<<10+int(math.RoundToEven(fraction*2048))-1024)
+}
+
+// halfValue is the number that bits stand for.
+func halfValue(bits uint16, from DType) float32 {
+	if from == BFloat16 {
+		return math.Float32frombits(uint32(bits) << 16)
+	}
+	sign, exponent, fraction := 1-2*float64(bits>>15), int(bits>>10&31), float64(bits&1023)
+	switch exponent {
+	case 0:
+		return float32(sign * fraction * 0x1p-24)
+	case 31:
+		if fraction != 0 {
+			return float32(math.NaN())
+		}
+		return float32(math.Inf(int(sign)))
+	}
+	return float32(sign * math.Ldexp(1024+fraction, exponent-25))
 }

@@ -50,7 +50,7 @@ func TestMixedPrecision(t *testing.T) {
 		half graph.DType
 		conv graph.DType // the type that convolutions have
 	}{{graph.Float16, graph.Float16}, {graph.BFloat16, graph.Float32}} {
-		g, err := graph.MixedPrecision(block(t), test.half)
+		g, err := graph.MixedPrecision(block(t), test.half, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -136,7 +136,7 @@ func lowered(t testing.TB, g *graph.Graph) *graph.Graph {
 // type's digits: 2⁻¹¹ an operation, a dozen of them one after another.
 func TestMixedPrecisionAgrees(t *testing.T) {
 	g := block(t)
-	mixed, err := graph.MixedPrecision(g, graph.Float16)
+	mixed, err := graph.MixedPrecision(g, graph.Float16, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +176,7 @@ func TestMixedPrecisionConstants(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if g, err = graph.MixedPrecision(g, graph.Float16); err != nil {
+		if g, err = graph.MixedPrecision(g, graph.Float16, ""); err != nil {
 			t.Fatal(err)
 		}
 		for _, n := range g.Nodes {

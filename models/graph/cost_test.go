@@ -49,6 +49,26 @@ func TestPeakBytes(t *testing.T) {
 	}
 }
 
+// A reshape is a view: it takes no memory, and what it is a view of stays for its
+// readers. One that is a graph output is a copy, into memory that is not counted.
+func TestPeakOfViews(t *testing.T) {
+	var h *graph.Value
+	g, err := graph.Build("test", func(b *graph.Builder) {
+		x := b.Input("x", graph.Float32, 100)
+		h = b.Sin(x)
+		flat := b.Reshape(b.Reshape(h, 10, 10), 5, 20)
+		b.Output("copy", b.Reshape(h, 20, 5))
+		b.Output("y", b.Add(b.Reshape(b.Exp(b.Reshape(x, 5, 20)), 5, 20), flat))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bytes, alive := g.Peak()
+	if bytes != 2*400 || len(alive) != 2 || alive[0] != h && alive[1] != h {
+		t.Errorf("got %d bytes of %v, want those of sin x and exp x", bytes, alive)
+	}
+}
+
 // Gradients declared in layer order let each layer's activations go as soon as
 // its gradient is there. Declared in the reverse order, the first layer's
 // gradient runs first, and by then the whole backward pass is alive beside the

@@ -31,21 +31,25 @@ func (g *Graph) Model() (*onnx.ModelProto, error) {
 	return lowered.emit(), nil
 }
 
-// NativeModel is Model for the CPU provider of models/engine: operators with
-// kernels of our own stay as custom operators of Domain.
-func (g *Graph) NativeModel() (*onnx.ModelProto, error) {
-	native, err := Native(g)
+// NativeModel is Model for a provider of models/engine: operators with kernels of
+// our own there stay as custom operators of Domain. For a provider without any,
+// such as "", it is Model.
+func (g *Graph) NativeModel(provider string) (*onnx.ModelProto, error) {
+	native, err := Native(g, provider)
 	if err != nil {
 		return nil, err
 	}
-	m := native.emit()
-	m.OpsetImport = append(m.OpsetImport, nativeOpset())
-	return m, nil
+	return native.emitNative(provider), nil
 }
 
-// nativeOpset is the version of the operators with kernels of our own.
-func nativeOpset() *onnx.OperatorSetIdProto {
-	return &onnx.OperatorSetIdProto{Domain: ptr(Domain), Version: ptr(int64(1))}
+// emitNative declares the version of the operators with kernels of our own where
+// there may be some.
+func (g *Graph) emitNative(provider string) *onnx.ModelProto {
+	m := g.emit()
+	if kernels[provider] != nil {
+		m.OpsetImport = append(m.OpsetImport, &onnx.OperatorSetIdProto{Domain: ptr(Domain), Version: ptr(int64(1))})
+	}
+	return m
 }
 
 // emit lists a graph without composite operators as ONNX, or with those that
@@ -140,7 +144,11 @@ func (e *emitter) emit(n *Node) {
 		path += ".grad"
 	}
 	path = e.unique(path)
-	p := &onnx.NodeProto{OpType: ptr(n.Op), Name: ptr(path)}
+	op := n.Op
+	if op == "Elementwise" {
+		op = elementwiseName(n)
+	}
+	p := &onnx.NodeProto{OpType: ptr(op), Name: ptr(path)}
 	if n.Domain != "" {
 		p.Domain = ptr(n.Domain)
 	}

@@ -241,6 +241,18 @@ func (v *Value) Float32s() ([]float32, bool) {
 	return data, true
 }
 
+// Floats is the content of a constant of any float type.
+func (v *Value) Floats() ([]float32, bool) {
+	if v.Node.Op != "Constant" || v.DType != Float16 && v.DType != BFloat16 {
+		return v.Float32s()
+	}
+	data := make([]float32, len(v.Node.Data)/2)
+	for i := range data {
+		data[i] = halfValue(binary.LittleEndian.Uint16(v.Node.Data[2*i:]), v.DType)
+	}
+	return data, true
+}
+
 // Name is the graph input's name, or a description of the node for messages.
 func (v *Value) String() string {
 	if v.Node.Op == "Input" {

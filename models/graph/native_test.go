@@ -9,25 +9,60 @@ import (
 	"immiscible/models/onnx"
 )
 
-// Whatever the pass fuses or keeps, the graph computes the same.
+// Whatever the pass fuses or keeps, the graph computes the same; in the types of
+// mixed precision too, of which refeval rounds the constants alone.
 func TestNativeEqualsUnlowered(t *testing.T) {
 	for _, r := range rows() {
 		t.Run(r.String(), func(t *testing.T) {
 			g := build(t, r, true)
-			native, err := graph.Native(g)
-			if err != nil {
-				t.Fatal(err)
-			}
 			values := r.values(g)
-			compare(t, evaluate(t, native, values), evaluate(t, g, values), max(lowerTolerance, r.tol))
-			m, err := g.NativeModel()
+			for _, provider := range []string{"cpu", "cuda"} {
+				sameNative(t, g, provider, values, max(lowerTolerance, r.tol))
+			}
+			mixed, err := graph.MixedPrecision(g, graph.Float16, "cuda")
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := onnx.Check(m); err != nil {
-				t.Fatal(err)
-			}
+			sameNative(t, mixed, "cuda", values, lowerTolerance)
 		})
+	}
+}
+
+// sameNative holds a graph's native form for a provider to the graph itself.
+func sameNative(t *testing.T, g *graph.Graph, provider string, values map[string][]float64, tol float64) {
+	t.Helper()
+	native, err := graph.Native(g, provider)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ordered(t, native)
+	compare(t, evaluate(t, native, values), evaluate(t, g, values), tol)
+	m, err := g.NativeModel(provider)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := onnx.Check(m); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// ordered checks what every pass leaves behind: nodes stand after those that they
+// read, and each output knows its node.
+func ordered(t *testing.T, g *graph.Graph) {
+	t.Helper()
+	made := map[*graph.Node]bool{}
+	for _, n := range g.Nodes {
+		for _, x := range n.Inputs {
+			if x != nil && !made[x.Node] {
+				t.Errorf("%s reads %v before it is made", n.Op, x)
+			}
+		}
+		made[n] = true
+		for k, y := range n.Outputs {
+			if y.Node != n || y.Index != k {
+				t.Errorf("output %d of %s says that it is output %d of %s", k, n.Op, y.Index, y.Node.Op)
+			}
+		}
 	}
 }
 
@@ -95,7 +130,7 @@ func TestNativeFuses(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			native, err := graph.Native(g)
+			native, err := graph.Native(g, "cpu")
 			if err != nil {
 				t.Fatal(err)
 			}

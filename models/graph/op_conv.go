@@ -135,7 +135,7 @@ func lowerConvInputGrad(b *Builder, n *Node, in []*Value) []*Value {
 		return []*Value{b.Reshape(dx, x...)}
 	}
 	if a.stride() > 1 {
-		return []*Value{b.ConvTranspose(dy, w, a, x[2], x[3])}
+		return []*Value{b.evenConvTranspose(dy, w, a, x[2], x[3])}
 	}
 	reversed := make([]int, kh*kw)
 	for i := range reversed {
@@ -148,6 +148,25 @@ func lowerConvInputGrad(b *Builder, n *Node, in []*Value) []*Value {
 	pads[3] = x[3] - (dy.Dim(3) + pads[1] - kw + 1)
 	dy, pads = b.crop(dy, pads)
 	return []*Value{b.Conv(dy, flipped, nil, ConvAttrs{Pads: pads})}
+}
+
+// evenConvTranspose is ConvTranspose with equal pads on both sides, the larger one
+// done by a slice of a larger result: ONNX Runtime's CUDA provider leaves a
+// ConvTranspose with unequal pads to the CPU. diffusers' downsample_padding 0 has them.
+func (b *Builder) evenConvTranspose(x, w *Value, a ConvAttrs, h, wd int) *Value {
+	even, size := a, [2]int{h, wd}
+	var from [2]int
+	for i := range size {
+		p := min(a.Pads[i], a.Pads[i+2])
+		from[i] = a.Pads[i] - p
+		size[i] += a.Pads[i] + a.Pads[i+2] - 2*p
+		even.Pads[i], even.Pads[i+2] = p, p
+	}
+	y := b.ConvTranspose(x, w, even, size[0], size[1])
+	if even == a {
+		return y
+	}
+	return b.Slice(y, []int{2, 3}, from[:], []int{from[0] + h, from[1] + wd}, []int{1, 1})
 }
 
 // crop replaces negative pads by slices.
@@ -189,9 +208,13 @@ func lowerConvWeightGrad(b *Builder, n *Node, in []*Value) []*Value {
 	return []*Value{b.Reshape(b.Concat(2, taps...), w...)}
 }
 
-// lowerConvBiasGrad sums the innermost axis first: ORT's fast path.
+// lowerConvBiasGrad sums the innermost axis first: ORT's fast path. Of a matrix
+// [N, O], which is Gemm's, it adds the rows.
 func lowerConvBiasGrad(b *Builder, n *Node, in []*Value) []*Value {
 	dy := in[0]
+	if dy.Rank() == 2 {
+		return []*Value{b.ReduceSum(dy, false, 0)}
+	}
 	rows := b.ReduceSum(b.Reshape(dy, dy.Dim(0), dy.Dim(1), -1), false, 2)
 	return []*Value{b.ReduceSum(rows, false, 0)}
 }

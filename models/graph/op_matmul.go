@@ -79,7 +79,7 @@ func gemmGrad(b *Builder, n *Node, dy []*Value) []*Value {
 	x, w, dz := n.Inputs[0], n.Inputs[1], dy[0]
 	grads := []*Value{b.MatMul(dz, w), b.FusedMatMul(dz, x, true, false, 1)}
 	if len(n.Inputs) == 3 {
-		grads = append(grads, b.ReduceSum(dz, false, 0))
+		grads = append(grads, b.composite("ConvBiasGrad", []*Value{dz}, nil, out{w.DType, w.Shape[:1]})[0])
 	}
 	return grads
 }

@@ -24,10 +24,6 @@ func (b *Builder) LayerNormalization(x, scale, bias *Value, epsilon float64) (y,
 	return n.Outputs[0], n.Outputs[1], n.Outputs[2]
 }
 
-// x̂ = (x−μ)·r, y = γ·x̂ + β over D elements, g = γ·dy:
-//
-//	dx = r·(g − mean(g) − x̂·mean(g·x̂)),  dγ = Σ dy·x̂,  dβ = Σ dy
-//
 // The statistics are outputs that only this rule reads; their own gradient is
 // refused.
 func layerNormalizationGrad(b *Builder, n *Node, dy []*Value) []*Value {
@@ -35,17 +31,22 @@ func layerNormalizationGrad(b *Builder, n *Node, dy []*Value) []*Value {
 		b.fail(n.Op, "the derivative of mean or invStdDev is not defined here")
 	}
 	x, scale := n.Inputs[0], n.Inputs[1]
-	mean, r := n.Outputs[1], n.Outputs[2]
+	grads := b.composite("LayerNormalizationGrad", []*Value{dy[0], x, scale, n.Outputs[1], n.Outputs[2]}, nil,
+		out{x.DType, x.Shape}, out{scale.DType, scale.Shape}, out{scale.DType, scale.Shape})
+	return grads[:len(n.Inputs)]
+}
+
+// x̂ = (x−μ)·r, y = γ·x̂ + β over D elements, g = γ·dy:
+//
+//	dx = r·(g − mean(g) − x̂·mean(g·x̂)),  dγ = Σ dy·x̂,  dβ = Σ dy
+func lowerLayerNormalizationGrad(b *Builder, _ *Node, in []*Value) []*Value {
+	dy, x, scale, mean, r := in[0], in[1], in[2], in[3], in[4]
 	hat := b.Mul(b.Sub(x, mean), r)
-	g := b.Mul(dy[0], scale)
+	g := b.Mul(dy, scale)
 	meanG := b.ReduceMean(g, true, -1)
 	meanGHat := b.ReduceMean(b.Mul(g, hat), true, -1)
 	dx := b.Mul(r, b.Sub(b.Sub(g, meanG), b.Mul(hat, meanGHat)))
-	grads := []*Value{dx, b.SumTo(b.Mul(dy[0], hat), scale.Shape)}
-	if len(n.Inputs) == 3 {
-		grads = append(grads, b.SumTo(dy[0], scale.Shape))
-	}
-	return grads
+	return []*Value{dx, b.SumTo(b.Mul(dy, hat), scale.Shape), b.SumTo(dy, scale.Shape)}
 }
 
 // GroupNormalization normalises x [N, C, ...] over C/groups channels and all

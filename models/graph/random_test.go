@@ -26,7 +26,7 @@ func randomExpression(r *rand.Rand, b *graph.Builder, xs []*graph.Value) *graph.
 	for range 3 + r.IntN(8) {
 		x, y := pick(), pick()
 		var z *graph.Value
-		switch kind := r.IntN(10); {
+		switch kind := r.IntN(11); {
 		case kind < 3:
 			z = unaries[r.IntN(len(unaries))](x)
 		case kind < 6 && canBroadcast(x, y):
@@ -40,8 +40,10 @@ func randomExpression(r *rand.Rand, b *graph.Builder, xs []*graph.Value) *graph.
 		case kind < 8 && x.Rank() > 0:
 			reduce := []func(*graph.Value, bool, ...int) *graph.Value{b.ReduceSum, b.ReduceMean, b.ReduceSumSquare}[r.IntN(3)]
 			z = b.Tanh(reduce(x, r.IntN(2) == 0, r.IntN(x.Rank())))
-		default:
+		case kind < 10 || x.Rank() < 2:
 			z = randomMove(r, b, x)
+		default: // half in mixed precision
+			z = b.Tanh(b.MatMul(x, b.Full(0.25, x.Dim(-1), 3)))
 		}
 		pool = append(pool, z)
 	}
@@ -84,7 +86,7 @@ func canBroadcast(x, y *graph.Value) bool {
 }
 
 // FuzzRandomExpressions checks the gradients of random expressions by
-// differences, and their lowered form. Some ten operators in a row multiply the
+// differences, their lowered form, and their native one for a GPU. Some ten operators in a row multiply the
 // third derivative and the constants' roundings: 1e-6 instead of the rows' 1e-8.
 func FuzzRandomExpressions(f *testing.F) {
 	for seed := range uint64(300) {
@@ -125,5 +127,11 @@ func FuzzRandomExpressions(f *testing.F) {
 		}
 		compare(t, evaluate(t, lowered, values), evaluate(t, backward, values), lowerTolerance)
 		encode(t, backward)
+		sameNative(t, backward, "cuda", values, lowerTolerance)
+		mixed, err := graph.MixedPrecision(backward, graph.Float16, "cuda")
+		if err != nil {
+			t.Fatal(err)
+		}
+		sameNative(t, mixed, "cuda", values, lowerTolerance)
 	})
 }

@@ -96,9 +96,9 @@ func equals(v *Value, x float64) bool {
 	return ok && !slices.ContainsFunc(list, func(e float32) bool { return math.Abs(float64(e)-x) > 1e-6*max(1, math.Abs(x)) })
 }
 
-// number is a constant of one element.
+// number is a constant of a float type and of one element.
 func number(v *Value) (float64, bool) {
-	list, ok := v.Float32s()
+	list, ok := v.Floats()
 	if !ok || len(list) != 1 {
 		return 0, false
 	}

@@ -30,7 +30,7 @@ var rules = map[string]rule{
 	"ReduceSum": reduceSumGrad, "ReduceMean": reduceMeanGrad, "ReduceSumSquare": reduceSumSquareGrad,
 	"Reshape": reshapeGrad, "Transpose": transposeGrad, "Concat": concatGrad, "Slice": sliceGrad, "Split": splitGrad,
 	"Expand": expandGrad, "Pad": padGrad, "Identity": identityGrad, "Gather": gatherGrad,
-	"ConvInputGrad": once, "ConvWeightGrad": once, "ConvBiasGrad": once, "GroupNormalizationGrad": once, "QuickGeluGrad": once,
+	"ConvInputGrad": once, "ConvWeightGrad": once, "ConvBiasGrad": once, "GroupNormalizationGrad": once, "LayerNormalizationGrad": once, "QuickGeluGrad": once, "GeluGrad": once,
 	"Abs": absGrad, "Clip": clipGrad, "Gelu": geluGrad, "Tan": tanGrad, "Sinh": sinhGrad, "Cosh": coshGrad,
 	"Asin": inverseGrad, "Acos": inverseGrad, "Atan": inverseGrad, "Asinh": inverseGrad, "Acosh": inverseGrad, "Atanh": inverseGrad,
 	"Sign": noGrad, "Floor": noGrad, "Ceil": noGrad, "Round": noGrad, "IsNaN": noGrad, "IsInf": noGrad,
@@ -48,7 +48,8 @@ var rules = map[string]rule{
 var lowerings = map[string]func(b *Builder, n *Node, inputs []*Value) []*Value{
 	"ConvInputGrad": lowerConvInputGrad, "ConvWeightGrad": lowerConvWeightGrad, "ConvBiasGrad": lowerConvBiasGrad,
 	"GroupNormalization": lowerGroupNormalization, "GroupNormalizationGrad": lowerGroupNormalizationGrad,
-	"Attention": lowerAttention, "AttentionGrad": lowerAttentionGrad,
-	"QuickGeluGrad": lowerQuickGeluGrad, "AdamW": lowerAdamW, "MaxPoolGrad": lowerMaxPoolGrad,
+	"LayerNormalizationGrad": lowerLayerNormalizationGrad,
+	"Attention":              lowerAttention, "AttentionGrad": lowerAttentionGrad,
+	"QuickGeluGrad": lowerQuickGeluGrad, "GeluGrad": lowerGeluGrad, "AdamW": lowerAdamW, "MaxPoolGrad": lowerMaxPoolGrad,
 	"GroupedConv": lowerGroupedConv, "GroupedConvTranspose": lowerGroupedConvTranspose, "GroupedConvWeightGrad": lowerGroupedConvWeightGrad,
 }

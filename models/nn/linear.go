@@ -76,7 +76,8 @@ func Activation(b *graph.Builder, name string, x *graph.Value) *graph.Value {
 // Dropout sets elements to zero where a mask is false and scales the others by
 // 1/(1−p). The mask is a graph input "<scope>.mask" of x's shape: whoever runs
 // the graph draws it, keyed by the examples' positions, so that neither the
-// provider nor the batch decides which elements fall. p = 0 adds nothing.
+// provider nor the batch decides which elements fall; or the graph does, after
+// graph.DrawMasks. p = 0 adds nothing.
 func Dropout(b *graph.Builder, x *graph.Value, p float64) *graph.Value {
 	if p == 0 {
 		return x

@@ -104,11 +104,11 @@ func (g golden) build(t *testing.T, decode bool, x Image) *graph.Graph {
 func (g golden) run(t *testing.T, decode bool, x Image, native bool) Image {
 	t.Helper()
 	e, built := enginetest.Open(t), g.build(t, decode, x)
-	emit := built.Model
+	provider := ""
 	if native {
-		emit = built.NativeModel
+		provider = "cpu"
 	}
-	m, err := emit()
+	m, err := built.NativeModel(provider)
 	if err != nil {
 		t.Fatal(err)
 	}

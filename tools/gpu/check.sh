@@ -15,7 +15,7 @@ set -uo pipefail
 kit=$(cd "${1:?usage: check.sh KIT [cuda|cpu]}" && pwd) provider=${2:-cuda}
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd); root=$(cd "$here/../.." && pwd); cd "$root" || exit 1
 case $provider in cuda|cpu) ;; *) echo "check.sh: $provider, want cuda or cpu" >&2; exit 2 ;; esac
-for file in immiscible engine.test pipeline.test; do
+for file in immiscible engine.test native.test pipeline.test; do
   [ -x "$kit/$file" ] || { echo "check.sh: $kit/$file is missing: run tools/gpu/prepare.sh first" >&2; exit 2; }
 done
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
@@ -80,40 +80,49 @@ part doctor "$imm" doctor -provider "$provider" -json
 # 1. CPU and CUDA agree; fp16 within 2 %; no node elsewhere; bytes over the bus.
 export IMMISCIBLE_TEST_PROVIDER=$provider
 part tests-engine inside models/engine "$kit/engine.test" -test.run 'CUDA|Placement|OutOfMemory|Driver|Feed|Recorded|SessionMemory'
-part tests-agree inside pipeline "$kit/pipeline.test" -test.v -test.run 'TestDeviceAgrees|TestTrafficOfAStep|TestDeviceProduct'
-part tests-fp16 inside pipeline "$kit/pipeline.test" -test.v -test.run 'TestMixedPrecisionGolden'
-unset IMMISCIBLE_TEST_PROVIDER
+[ "$provider" = cuda ] && IMMISCIBLE_TEST_OPERATORS=native part tests-kernels inside models/engine/native "$kit/native.test" -test.v -test.run 'TestCUDA(E|Ro|B|Arch|K|G|L|Q|I|Adam)'
+for IMMISCIBLE_TEST_OPERATORS in standard native; do
+  export IMMISCIBLE_TEST_OPERATORS
+  part "tests-agree-$IMMISCIBLE_TEST_OPERATORS" inside pipeline "$kit/pipeline.test" -test.v -test.run 'TestDeviceAgrees|TestTrafficOfAStep|TestDeviceProduct'
+  part "tests-fp16-$IMMISCIBLE_TEST_OPERATORS" inside pipeline "$kit/pipeline.test" -test.v -test.run 'TestMixedPrecisionGolden'
+done
+unset IMMISCIBLE_TEST_PROVIDER IMMISCIBLE_TEST_OPERATORS
 
 # 2. Steps against PyTorch in the same run: eager, and compiled.
 peer() { echo "python3 $root/tools/peers/torch_step.py ${peerdevice[*]} --fused --channels-last $*"; }
 bench() { part "$1" "$imm" bench step -steps "$steps" -json "${on[@]}" "${@:2}"; }
 half=(-set train.mixed_precision=fp16) amp="--amp fp16"
+ours=(-set runtime.operators=native) onnx=(-set runtime.operators=standard)
 [ "$provider" = cpu ] && amp=""
-bench cifar-fp32 "${cifar[@]}" -batch "$batch" -peer "$(peer --tf32)"
-bench cifar-fp16 "${cifar[@]}" -batch "$batch" "${half[@]}" -peer "$(peer $amp)"
+bench cifar-fp32 "${cifar[@]}" -batch "$batch" "${ours[@]}" -peer "$(peer --tf32)"
+bench cifar-fp16 "${cifar[@]}" -batch "$batch" "${half[@]}" "${ours[@]}" -peer "$(peer $amp)"
+bench cifar-fp16-standard "${cifar[@]}" -batch "$batch" "${half[@]}" "${onnx[@]}"
 if [ "$provider" = cuda ]; then
-  bench cifar-fp16-compile "${cifar[@]}" -batch "$batch" "${half[@]}" -peer "$(peer $amp --compile)"
-  bench cifar-fp16-nhwc "${cifar[@]}" -batch "$batch" "${half[@]}" -set runtime.cuda.prefer_nhwc=true
-  bench cifar-fp16-graph "${cifar[@]}" -batch "$batch" "${half[@]}" -set runtime.cuda.enable_cuda_graph=true
-  bench cifar-bf16 "${cifar[@]}" -batch "$batch" -set train.mixed_precision=bf16
+  bench cifar-fp16-compile "${cifar[@]}" -batch "$batch" "${half[@]}" "${ours[@]}" -peer "$(peer $amp --compile)"
+  bench cifar-fp16-nhwc "${cifar[@]}" -batch "$batch" "${half[@]}" "${ours[@]}" -set runtime.cuda.prefer_nhwc=true
+  bench cifar-fp16-graph "${cifar[@]}" -batch "$batch" "${half[@]}" "${ours[@]}" -set runtime.cuda.enable_cuda_graph=true
+  bench cifar-bf16 "${cifar[@]}" -batch "$batch" "${ours[@]}" -set train.mixed_precision=bf16
 fi
-bench cifar-fp16-alone "${cifar[@]}" -batch "$batch" "${half[@]}" # its memory, without the peer's
+bench cifar-fp16-alone "${cifar[@]}" -batch "$batch" "${half[@]}" "${ours[@]}" # its memory, without the peer's
 [[ "sd15-b${big[0]} sd15-b${big[-1]} sd15-b${big[0]}-alone" =~ ${PARTS:-.} ]] && { python3 "$here/sd15.py" "$work/sd15" "${sd[@]}" || failed=1; }
 # Where our step's time goes, by operator.
-profile() { "$imm" bench step -steps 5 -json "${on[@]}" -profile "$work/trace" "${cifar[@]}" -batch "$batch" "${half[@]}" >&2 && python3 "$here/operator_times.py" "$work"/trace-training*.json; }
-part cifar-fp16-profile profile
+profile() { rm -f "$work"/trace*; "$imm" bench step -steps 5 -json "${on[@]}" -profile "$work/trace" "${cifar[@]}" -batch "$batch" "${half[@]}" "$@" >&2 && python3 "$here/operator_times.py" "$work"/trace-training*.json; }
+part cifar-fp16-profile profile "${ours[@]}"
+part cifar-fp16-standard-profile profile "${onnx[@]}"
 side=32; [ "$provider" = cpu ] && side=8 # latents of 256 pixels
 for n in "${big[@]}"; do
-  bench "sd15-b$n" -model "$work/sd15" -resolution $side -batch "$n" "${half[@]}" -peer "$(peer $amp)"
-  [ "$provider" = cuda ] && bench "sd15-b$n-graph" -model "$work/sd15" -resolution $side -batch "$n" "${half[@]}" -set runtime.cuda.enable_cuda_graph=true
-  [ "$provider" = cuda ] && bench "sd15-b$n-compile" -model "$work/sd15" -resolution $side -batch "$n" "${half[@]}" -peer "$(peer $amp --compile)"
-  bench "sd15-b$n-alone" -model "$work/sd15" -resolution $side -batch "$n" "${half[@]}"
+  sd15=(-model "$work/sd15" -resolution $side -batch "$n" "${half[@]}")
+  bench "sd15-b$n" "${sd15[@]}" "${ours[@]}" -peer "$(peer $amp)"
+  bench "sd15-b$n-standard" "${sd15[@]}" "${onnx[@]}"
+  [ "$provider" = cuda ] && bench "sd15-b$n-graph" "${sd15[@]}" "${ours[@]}" -set runtime.cuda.enable_cuda_graph=true
+  [ "$provider" = cuda ] && bench "sd15-b$n-compile" "${sd15[@]}" "${ours[@]}" -peer "$(peer $amp --compile)"
+  bench "sd15-b$n-alone" "${sd15[@]}" "${ours[@]}"
 done
-part plan "$imm" train "${cifar[@]}" "${on[@]}" "${half[@]}" -set train.batch_size="$batch" -set noise.pool_size=$((4 * batch)) -dry-run -json
+part plan "$imm" train "${cifar[@]}" "${on[@]}" "${half[@]}" "${ours[@]}" -set train.batch_size="$batch" -set noise.pool_size=$((4 * batch)) -dry-run -json
 
 # 3. What linear assignment at pool 1,024 adds to a step.
 # run replaces the shell that calls it, so that a signal meets the program: call it in a subshell.
-run() { exec "$imm" train -preset fashion-mnist "${on[@]}" -set checkpoint.every_steps=0 -set sample.every_steps=0 -set sample.steps=1 -set log.tensorboard=false "$@"; }
+run() { exec "$imm" train -preset fashion-mnist "${on[@]}" "${ours[@]}" -set checkpoint.every_steps=0 -set sample.every_steps=0 -set sample.steps=1 -set log.tensorboard=false "$@"; }
 # The U-Net is about cifar10-ddim's: what a pool of four batches costs is told beside a step of that size.
 pairing() {
   local sets=(-set train.max_steps=120 -set train.batch_size=256 -set train.micro_batch=256 -set train.mixed_precision=fp16 -set 'model.unet.block_out_channels=[128,256,256]') pool=1024

@@ -8,6 +8,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd); root=$(cd "$here/../.." && p
 cd "$root"
 go build -trimpath -o "$kit/immiscible" ./tools/immiscible
 go test -trimpath -c -o "$kit/engine.test" ./models/engine
+go test -trimpath -c -o "$kit/native.test" ./models/engine/native
 go test -trimpath -c -o "$kit/pipeline.test" ./pipeline
 if [ -n "${2:-}" ]; then
   rm -rf "$kit/ortgpu"; mkdir "$kit/ortgpu"; cp "$2"/ortgpu.* "$kit/ortgpu/"

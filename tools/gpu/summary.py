@@ -55,12 +55,13 @@ def main():
             "activations_estimate_over_counted": estimate / 2**20 / counted if estimate and counted else None,
             "bytes_up_a_step": result(name, "device", "bytes_up"), "bytes_down_a_step": result(name, "device", "bytes_down"),
             "phase_ms": result(name, "phase_ms"),
-            "step_ms": {variant or "as set": result(name + variant, "step_ms", "median") for variant in ("", "-alone", "-graph", "-nhwc")},
+            "step_ms": {variant or "as set": result(name + variant, "step_ms", "median") for variant in ("", "-standard", "-alone", "-graph", "-nhwc")},
         }
 
     settings = [p["part"] for p in parts if p["part"] in ("cifar-fp32", "cifar-fp16") or p["part"].rsplit("-b", 1)[-1].isdigit()]
     summary = {
-        "1_agree": passed("tests-agree"), "1_fp16_2_percent": passed("tests-fp16"), "1_placement": passed("tests-engine"),
+        **{f"1_{what}": {operators: passed(f"tests-{part}-{operators}") for operators in ("standard", "native")}
+           for what, part in (("agree", "agree"), ("fp16_2_percent", "fp16"))}, "1_placement": passed("tests-engine"),
         "2": {name: bench(name) for name in settings},
         "3_pairing_added": {"class_blind": result("pairing", "linear", "added"), "within_class": result("pairing", "class", "added")},
         "4_resume_same_bits": result("resume", "same_bits"),

@@ -74,6 +74,9 @@ func describe(d engine.Diagnosis) string {
 			return text
 		}
 		row("CUDA", "driver %s, which runs CUDA %s; runtime %s; cuDNN %s; provider %s", or(v.Driver), or(v.DriverCUDA), or(v.Runtime), or(v.CuDNN), or(v.Provider))
+		if v.Operators != "" {
+			row("operators", "runtime.operators = \"native\" on the GPU: %s", v.Operators)
+		}
 	}
 	for _, p := range d.Problems {
 		row("problem", "%s\n%-10s %s", p.What, "  do", p.Do)

@@ -18,6 +18,15 @@ struct adamw_step {
   float follow;                    // 1 − d, the average's rate
 };
 
+// Which elements dropout keeps. Element e of the example at position p stays if word
+// e mod 4 of Philox4x32-10's block (⌊e/4⌋, p), lower half first, under key is most or
+// less: datasets/rng's stream of (seed, name, p).
+struct dropout {
+  uint64_t key;
+  uint32_t most;
+  float scale;
+};
+
 struct kernels {
   const char *name;
   int lanes;                  // floats in a vector
@@ -65,8 +74,9 @@ struct kernels {
   void (*normalize_grad)(const float *dz, const float *x, int channels, ptrdiff_t n, float mean, float r, const float *scale, float by_hat, float by_one, const float *addend, float *dx);
   // dx = dy·(s + αx·s·(1 − s)) for s = σ(αx); dx may be dy.
   void (*gelu_grad)(const float *dy, const float *x, ptrdiff_t n, float alpha, float *dx);
-  // y = x·scale where mask is not 0, else 0; y may be x.
-  void (*dropout)(const float *x, const uint8_t *mask, ptrdiff_t n, float scale, float *y);
+  // dropout takes n elements of the example at position, from its block on: y is
+  // x·scale for those that stay and 0 for the others; y may be x.
+  void (*dropout)(const struct dropout *, uint64_t position, uint64_t block, const float *x, ptrdiff_t n, float *y);
 
   // Attention's softmax, of a row that lies in pieces: piece i is count[i] floats
   // at x + at[i]. It puts e^(scale·(x − greatest)) into x; *shift becomes

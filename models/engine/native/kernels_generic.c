@@ -19,7 +19,10 @@
 #define LEAST(a, b) PICK((a) < (b), a, b)
 #define GREATEST(a, b) PICK((a) > (b), a, b)
 #define RECIPROCAL(d) (SPLAT(1.0f) / (d))
+// The product of the low half of each lane of 64 bits and a word.
+#define PRODUCT(a, b) (((a) & 0xffffffffu) * (b))
 #include "kernels_body.h"
 #include "kernels_winograd_body.h"
 #include "kernels_update_body.h"
+#include "kernels_dropout_body.h"
 #include "kernels_norm_body.h"

@@ -159,10 +159,6 @@ TARGET static void gelu_grad(const float *dy, const float *x, ptrdiff_t n, float
   if (i < n) partial_store(dx + i, through(partial_load(dy + i, n - i), partial_load(x + i, n - i) * a), n - i);
 }
 
-TARGET static void dropout(const float *x, const uint8_t *mask, ptrdiff_t n, float scale, float *y) {
-  for (ptrdiff_t i = 0; i < n; i++) y[i] = mask[i] ? x[i] * scale : 0;
-}
-
 #include "kernels_attention_body.h"
 
 const struct kernels NAME = {

@@ -49,12 +49,13 @@ func engineOf(t testing.TB, threads int) *engine.Engine {
 	return e
 }
 
-// array is a float32 tensor, or with truth a bool one; a nil *array is an absent
+// array is a float32 tensor, with truth a bool one, or the int64 one that whole is; a nil *array is an absent
 // optional operand.
 type array struct {
 	shape []int
 	data  []float32
 	truth bool
+	whole []int64
 }
 
 func zeros(shape ...int) *array {
@@ -95,8 +96,11 @@ func opModel(op string, attrs []*onnx.AttributeProto, inputs, outputs []*array) 
 		}
 		node.Input = append(node.Input, string(rune('a'+i)))
 		dtype := onnx.TensorProto_FLOAT
-		if in.truth {
+		switch {
+		case in.truth:
 			dtype = onnx.TensorProto_BOOL
+		case in.whole != nil:
+			dtype = onnx.TensorProto_INT64
 		}
 		g.Input = append(g.Input, onnx.NewValueInfo(string(rune('a'+i)), dtype, in.dims()))
 	}
@@ -140,11 +144,15 @@ func tryOp(t testing.TB, threads int, op string, attrs []*onnx.AttributeProto, i
 
 func tryModel(t testing.TB, threads int, m *onnx.ModelProto, inputs, outputs []*array) ([]*array, error) {
 	t.Helper()
+	return runModel(t, engineOf(t, threads), m, inputs, outputs)
+}
+
+func runModel(t testing.TB, e *engine.Engine, m *onnx.ModelProto, inputs, outputs []*array) ([]*array, error) {
+	t.Helper()
 	data, err := onnx.Marshal(m)
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := engineOf(t, threads)
 	tensors := map[string]*engine.Tensor{}
 	for i, in := range inputs {
 		if in == nil {
@@ -174,6 +182,13 @@ func tryModel(t testing.TB, threads int, m *onnx.ModelProto, inputs, outputs []*
 
 // tensor is a in ONNX Runtime's memory.
 func (a *array) tensor(e *engine.Engine) (*engine.Tensor, error) {
+	if a.whole != nil {
+		x, err := e.NewTensor(engine.Int64, a.dims()...)
+		if err != nil {
+			return nil, err
+		}
+		return x, x.SetInt64(a.whole)
+	}
 	if !a.truth {
 		x, err := e.NewTensor(engine.Float32, a.dims()...)
 		if err != nil {
@@ -280,7 +295,7 @@ func TestInplace(t *testing.T) {
 		{"GroupNormalizationGrad", group.attrs(), []*array{dy, x, scale, bias, stats, stats}, 0, []*array{x, scale, scale}},
 		{"GroupNormalizationGrad", group.attrs(), []*array{dy, x, scale, bias, stats, stats, random(8, x.shape...)}, 0, []*array{x, scale, scale}},
 		{"QuickGeluGrad", nil, []*array{dy, x}, 0, []*array{x}},
-		{"Dropout", nil, []*array{x, truths(x.shape...)}, 0, []*array{x}},
+		{"Dropout", []*onnx.AttributeProto{onnx.IntAttr("keep", 1<<31)}, []*array{x, {shape: []int{3}, whole: []int64{4, 5, 6}}}, 0, []*array{x}},
 	} {
 		inplace, err := tryModel(t, 2, negated(opModel(c.op, c.attrs, c.inputs, c.outputs), c.operand), c.inputs, c.outputs)
 		if err != nil {

@@ -127,23 +127,3 @@ const char *gelu_grad(const struct crew *crew, const float *dy, const float *x, 
   const struct gelu_call a = {.crew = crew, .dy = dy, .x = x, .dx = dx, .alpha = alpha, .n = n};
   return crew_run(crew, (n + ELEMENTS - 1) / ELEMENTS, 0, gelu_task, &a);
 }
-
-struct dropout_call {
-  const struct crew *crew;
-  const float *x;
-  const uint8_t *mask;
-  float *y, scale;
-  ptrdiff_t n;
-};
-
-static void dropout_task(const void *arg, float *scratch, size_t task) {
-  (void)scratch;
-  const struct dropout_call *a = arg;
-  const ptrdiff_t at = (ptrdiff_t)task * ELEMENTS, left = a->n - at;
-  a->crew->kernels->dropout(a->x + at, a->mask + at, left < ELEMENTS ? left : ELEMENTS, a->scale, a->y + at);
-}
-
-const char *dropout(const struct crew *crew, const float *x, const uint8_t *mask, ptrdiff_t n, float scale, float *y) {
-  const struct dropout_call a = {.crew = crew, .x = x, .mask = mask, .y = y, .scale = scale, .n = n};
-  return crew_run(crew, (n + ELEMENTS - 1) / ELEMENTS, 0, dropout_task, &a);
-}

@@ -1,5 +1,5 @@
 // Group normalisation of x [n, channels, pixels], with or without SiLU behind
-// it, the derivative of QuickGelu, and dropout.
+// it, and the derivative of QuickGelu.
 #ifndef IMMISCIBLE_NATIVE_NORM_H
 #define IMMISCIBLE_NATIVE_NORM_H
 
@@ -17,7 +17,5 @@ const char *norm_forward(const struct crew *, const struct norm *, const float *
 // and dbias may be NULL.
 const char *norm_grad(const struct crew *, const struct norm *, const float *dy, const float *x, const float *scale, const float *bias, const float *mean, const float *r, const float *addend, float *dx, float *dscale, float *dbias);
 const char *gelu_grad(const struct crew *, const float *dy, const float *x, ptrdiff_t n, float alpha, float *dx);
-// y = x·scale where mask is not 0, else 0; y may be x.
-const char *dropout(const struct crew *, const float *x, const uint8_t *mask, ptrdiff_t n, float scale, float *y);
 
 #endif

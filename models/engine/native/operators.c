@@ -6,6 +6,9 @@
 
 #include "attention.h"
 #include "conv.h"
+#include "cuda_cudnn.h"
+#include "cuda_rtc.h"
+#include "dropout.h"
 #include "norm.h"
 #include "update.h"
 
@@ -233,17 +236,22 @@ static const char *attention_grad_compute(const struct crew *crew, const struct 
   return attention_grad(crew, &g, o->input[0], o->input[1], o->input[2], o->input[3], o->input[4], o->input[5], o->output[0], o->output[1], o->output[2]);
 }
 
-// Dropout(x, mask bool) → y: x·scale where mask is true, 0 elsewhere
+// Dropout(x [N, …], positions int64 [N]) → y: x·scale where the mask that key and keep
+// draw is true, 0 elsewhere
 static int dropout_shapes(struct operands *o, char *message) {
-  if (!same(&o->in[0], &o->in[1])) return refuse(message, "the mask is not as large as x");
+  if (o->in[0].rank < 1) return refuse(message, "x is a scalar");
+  if (o->in[1].rank != 1 || o->in[1].dims[0] != o->in[0].dims[0]) return refuse(message, "positions are not [first dimension of x]");
+  if (o->attributes->keep < 1 || o->attributes->keep > (int64_t)1 << 32) return refuse(message, "keep: want 1…2^32, of 2^32");
   o->out[0] = o->in[0];
   return 0;
 }
 
 static const char *dropout_compute(const struct crew *crew, const struct operands *o) {
-  ptrdiff_t n = 1;
-  for (int i = 0; i < o->in[0].rank; i++) n *= o->in[0].dims[i];
-  return dropout(crew, o->input[0], (const uint8_t *)o->input[1], n, o->attributes->scale, o->output[0]);
+  const struct attributes *a = o->attributes;
+  const struct dropout law = {.key = (uint64_t)a->key, .most = (uint32_t)(a->keep - 1), .scale = a->scale};
+  ptrdiff_t elements = 1;
+  for (int i = 1; i < o->in[0].rank; i++) elements *= o->in[0].dims[i];
+  return dropout(crew, &law, o->input[1], o->in[0].dims[0], elements, o->input[0], o->output[0]);
 }
 
 // AdamW(params, grads, exp_avg, exp_avg_sq, ema_params [M], lr, beta1, beta2,
@@ -263,25 +271,71 @@ static int adamw_shapes(struct operands *o, char *message) {
 
 static const char *adamw_compute(const struct crew *crew, const struct operands *o) {
   float s[ADAMW_INPUTS];
-  for (int i = FLAT; i < ADAMW_INPUTS; i++) s[i] = *o->input[i];
+  for (int i = FLAT; i < ADAMW_INPUTS; i++) s[i] = *(const float *)o->input[i];
   const float root = sqrtf(s[BIAS_CORRECTION2]);
   const struct adamw_step step = {
     .clip = s[CLIP_COEF], .mean_rate = 1 - s[BETA1], .square_keep = s[BETA2], .square_rate = 1 - s[BETA2], .eps = s[EPS] * root,
     .step = s[LR] * root / s[BIAS_CORRECTION1], .keep = 1 - s[LR] * s[WEIGHT_DECAY], .follow = 1 - s[EMA_DECAY],
   };
-  return adamw(crew, &step, o->in[0].dims[0], o->input, o->output);
+  const float *in[FLAT];
+  float *out[4];
+  for (int i = 0; i < FLAT; i++) in[i] = o->input[i];
+  for (int i = 0; i < 4; i++) out[i] = o->output[i];
+  return adamw(crew, &step, o->in[0].dims[0], in, out);
+}
+
+// LayerNormalizationGrad(dy, x [..., D], scale [D], mean, inv_std_dev [..., 1])
+// → dx, dscale [D], dbias [D]
+static int layer_norm_grad_shapes(struct operands *o, char *message) {
+  struct shape stats = o->in[1];
+  if (stats.rank < 1) return refuse(message, "x is a scalar");
+  if (!same(&o->in[0], &o->in[1])) return refuse(message, "dy is not as large as x");
+  if (o->in[2].rank != 1 || o->in[2].dims[0] != stats.dims[stats.rank - 1]) return refuse(message, "scale is not [last dimension of x]");
+  stats.dims[stats.rank - 1] = 1;
+  if (!same(&o->in[3], &stats) || !same(&o->in[4], &stats)) return refuse(message, "mean or inv_std_dev is not as large as x with a last dimension of 1");
+  o->out[0] = o->in[1];
+  o->out[1] = o->out[2] = o->in[2];
+  return 0;
+}
+
+// ConvBiasGrad(dy [N, C, …]) → dbias [C]
+static int bias_grad_shapes(struct operands *o, char *message) {
+  if (o->in[0].rank < 2) return refuse(message, "dy is not [N, C, …]");
+  o->out[0] = (struct shape){1, {o->in[0].dims[1]}};
+  return 0;
+}
+
+// Elementwise(x0, x1, …) → y0, y1, …: the shape that all inputs broadcast to, as
+// NumPy has it
+static int elementwise_shapes(struct operands *o, char *message) {
+  struct shape s = {0};
+  for (int i = 0; i < MAX_INPUTS; i++)
+    if (o->in[i].rank > s.rank) s.rank = o->in[i].rank;
+  for (int d = 0; d < s.rank; d++) s.dims[d] = 1;
+  for (int i = 0; i < MAX_INPUTS; i++)
+    for (int d = 0; d < o->in[i].rank; d++) {
+      const int64_t n = o->in[i].dims[d];
+      int64_t *const at = &s.dims[s.rank - o->in[i].rank + d];
+      if (n != 1 && *at != 1 && n != *at) return refuse(message, "the inputs do not broadcast to one shape");
+      if (n != 1) *at = n;
+    }
+  for (int i = 0; i < MAX_OUTPUTS; i++) o->out[i] = s;
+  return 0;
 }
 
 const struct operation operations[] = {
-  {"Conv", 4, 2, 1, 1, conv_shapes, conv_compute, 3},
-  {"ConvInputGrad", 3, 2, 1, 1, input_grad_shapes, input_grad_compute, 2},
-  {"ConvWeightGrad", 2, 2, 1, 1, weight_grad_shapes, weight_grad_compute, NOWHERE},
-  {"GroupNormalization", 3, 3, 3, 1, norm_shapes, norm_compute, NOWHERE},
-  {"GroupNormalizationGrad", 7, 6, 3, 1, norm_grad_shapes, norm_grad_compute, 0},
-  {"QuickGeluGrad", 2, 2, 1, 1, gelu_grad_shapes, gelu_grad_compute, 0},
-  {"Dropout", 2, 2, 1, 1, dropout_shapes, dropout_compute, 0, 1},
-  {"Attention", 3, 3, 2, 1, attention_shapes, attention_compute, NOWHERE},
-  {"AttentionGrad", 6, 6, 3, 3, attention_grad_shapes, attention_grad_compute, NOWHERE},
-  {"AdamW", ADAMW_INPUTS, ADAMW_INPUTS, 4, 4, adamw_shapes, adamw_compute, 0},
+  {"Conv", 4, 2, 1, 1, conv_shapes, conv_compute, NULL, 3},
+  {"ConvInputGrad", 3, 2, 1, 1, input_grad_shapes, input_grad_compute, cuda_conv_input_grad, 2},
+  {"ConvWeightGrad", 2, 2, 1, 1, weight_grad_shapes, weight_grad_compute, cuda_conv_weight_grad, NOWHERE},
+  {"GroupNormalization", 3, 3, 3, 1, norm_shapes, norm_compute, cuda_group_norm, NOWHERE, .wide_inputs = 3u << 1, .wide = 3u << 1},
+  {"GroupNormalizationGrad", 7, 6, 3, 1, norm_grad_shapes, norm_grad_compute, cuda_group_norm_grad, 0, .wide_inputs = 15u << 2, .wide = 3u << 1},
+  {"QuickGeluGrad", 2, 2, 1, 1, gelu_grad_shapes, gelu_grad_compute, cuda_gelu_grad, 0},
+  {"Dropout", 2, 2, 1, 1, dropout_shapes, dropout_compute, cuda_dropout, 0, 1},
+  {"Attention", 3, 3, 2, 1, attention_shapes, attention_compute, cuda_attention, NOWHERE, .wide = 1u << 1},
+  {"AttentionGrad", 6, 6, 3, 3, attention_grad_shapes, attention_grad_compute, cuda_attention_grad, NOWHERE, .wide_inputs = 1u << 5},
+  {"AdamW", ADAMW_INPUTS, ADAMW_INPUTS, 4, 4, adamw_shapes, adamw_compute, cuda_adamw, 0, .wide_inputs = ~0u, .wide = ~0u},
+  {"LayerNormalizationGrad", 5, 5, 3, 1, layer_norm_grad_shapes, NULL, cuda_layer_norm_grad, 0, .wide_inputs = 7u << 2, .wide = 3u << 1},
+  {"ConvBiasGrad", 1, 1, 1, 1, bias_grad_shapes, NULL, cuda_bias_grad, NOWHERE, .wide = 1},
+  {"Elementwise", ELEMENTWISE_INPUTS, 1, ELEMENTWISE_OUTPUTS, 1, elementwise_shapes, NULL, cuda_elementwise, 0, .any = 1},
 };
 const int operation_count = sizeof operations / sizeof *operations;

@@ -24,10 +24,13 @@ var ops = map[string]op{
 	"Sigmoid": unary(sigmoid), "Softplus": unary(softplus), "QuickGelu": quickGelu,
 	"QuickGeluGrad": quickGeluGrad,
 	"Where":         where, "Cast": cast, "Identity": unary(func(x float64) float64 { return x }),
-	"Dropout": dropout, "AdamW": adamw,
+	"Dropout": dropout, "AdamW": adamw, "Elementwise": elementwiseNode,
 
 	"Gelu": unary(func(x float64) float64 { return x * (1 + math.Erf(x/math.Sqrt2)) / 2 }),
-	"Abs":  unary(math.Abs), "Floor": unary(math.Floor), "Ceil": unary(math.Ceil), "Round": unary(math.RoundToEven),
+	"GeluGrad": binary(func(dy, x float64) float64 { // by x·Φ(x)
+		return dy * (math.Erfc(-x/math.Sqrt2)/2 + x*math.Exp(-x*x/2)/math.Sqrt(2*math.Pi))
+	}),
+	"Abs": unary(math.Abs), "Floor": unary(math.Floor), "Ceil": unary(math.Ceil), "Round": unary(math.RoundToEven),
 	"Sign": unary(func(x float64) float64 { return truth(x > 0) - truth(x < 0) }),
 	"Tan":  unary(math.Tan), "Asin": unary(math.Asin), "Acos": unary(math.Acos), "Atan": unary(math.Atan),
 	"Sinh": unary(math.Sinh), "Cosh": unary(math.Cosh), "Asinh": unary(math.Asinh), "Acosh": unary(math.Acosh), "Atanh": unary(math.Atanh),
@@ -52,7 +55,7 @@ var ops = map[string]op{
 	"Conv": conv, "ConvTranspose": convInputGrad, "ConvInputGrad": convInputGrad, "ConvWeightGrad": convWeightGrad,
 	"ConvBiasGrad": convBiasGrad, "Resize": resize,
 
-	"LayerNormalization": layerNormalization, "Softmax": softmax,
+	"LayerNormalization": layerNormalization, "LayerNormalizationGrad": layerNormalizationGrad, "Softmax": softmax,
 	"GroupNormalization": groupNormalization, "GroupNormalizationGrad": groupNormalizationGrad,
 
 	"ReduceSum": reduction(sum), "ReduceMean": reduction(mean), "ReduceSumSquare": reduction(sumSquare),
@@ -123,17 +126,6 @@ func where(_ *graph.Node, in []array) []array {
 		}
 		return *in[2].at(i...)
 	})}
-}
-
-// dropout is x·scale where the mask is true and 0 elsewhere; a pass makes it.
-func dropout(n *graph.Node, in []array) []array {
-	scale := n.Float("scale", 1)
-	return binary(func(x, mask float64) float64 {
-		if mask == 0 {
-			return 0
-		}
-		return x * scale
-	})(n, in)
 }
 
 func cast(n *graph.Node, in []array) []array {

@@ -49,6 +49,26 @@ func layerNormalization(n *graph.Node, in []array) []array {
 	return []array{y, {stats, mus}, {stats, rs}}
 }
 
+// layerNormalizationGrad multiplies by the transposed Jacobian, in a row of D
+// elements ∂y_j/∂x_i = γ_j·r·(δ_ij − 1/D − x̂_i·x̂_j/D).
+func layerNormalizationGrad(_ *graph.Node, in []array) []array {
+	dy, x, scale, mu, r := in[0], in[1], in[2], in[3], in[4]
+	d := len(scale.data)
+	dx, dscale, dbias := zeros(x.shape), zeros(scale.shape), zeros(scale.shape)
+	for row, r := range r.data {
+		hat := func(i int) float64 { return (x.data[row*d+i] - mu.data[row]) * r }
+		for j, g := range dy.data[row*d:][:d] {
+			dscale.data[j] += g * hat(j)
+			dbias.data[j] += g
+			dx.data[row*d+j] += g * scale.data[j] * r
+			for i := range d {
+				dx.data[row*d+i] -= g * scale.data[j] * r * (1 + hat(i)*hat(j)) / float64(d)
+			}
+		}
+	}
+	return []array{dx, dscale, dbias}
+}
+
 // activationOf is the function that a pass fused into a group normalisation,
 // with its derivative: SiLU or, without the attribute, none.
 func activationOf(n *graph.Node) (f, derivative func(z float64) float64) {

@@ -79,7 +79,7 @@ func run(n *graph.Node, values map[*graph.Value]array, inputs map[string][]float
 
 func constant(v *graph.Value) ([]array, error) {
 	a := array{shape: v.Shape}
-	if floats, ok := v.Float32s(); ok {
+	if floats, ok := v.Floats(); ok {
 		for _, x := range floats {
 			a.data = append(a.data, float64(x))
 		}
@@ -88,7 +88,7 @@ func constant(v *graph.Value) ([]array, error) {
 			a.data = append(a.data, float64(x))
 		}
 	} else {
-		return nil, fmt.Errorf("refeval: constant of type %v, want float32 or int64", v.DType)
+		return nil, fmt.Errorf("refeval: constant of type %v, want a float type or int64", v.DType)
 	}
 	return []array{a}, nil
 }

@@ -1,0 +1,99 @@
+package enginetest
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"immiscible/models/engine"
+)
+
+// fakegpu holds libraries in C that stand in for NVIDIA's on a machine without a
+// GPU: device memory is the host's, what this program computes with cuDNN and with
+// kernels of its own is computed on the processor, and ONNX Runtime's own kernels
+// are counted.
+//
+//go:embed fakegpu
+var fakegpu embed.FS
+
+// library is how one of them is built.
+type library struct {
+	name    string
+	sources []string
+	flags   []string
+	symbols bool // they have the library's name for a version, as NVIDIA's do
+}
+
+var libraries = []library{
+	{name: "libcuda.so.1", sources: []string{"cuda.c", "launch.c"}},
+	{name: "libnvrtc.so.13", sources: []string{"nvrtc.c"}},
+	{name: "libcudnn.so.9", sources: []string{"cudnn.c", "cudnn_compute.c", "cudnn_legacy.c"}},
+	{name: "libcudart.so.13", sources: []string{"cudart.c"}, symbols: true},
+	{name: "libcublas.so.13", sources: []string{"cublas.c"}, symbols: true},
+	{name: "libcublasLt.so.13", sources: []string{"cublas.c"}, flags: []string{"-DLT"}, symbols: true},
+	{name: "libcurand.so.10", sources: []string{"curand.c"}},
+}
+
+// FakeGPU builds the libraries in dir, beside their sources, of which libnvrtc's reads
+// two when it is loaded. It needs cc, as cgo does.
+func FakeGPU(dir string) error {
+	if err := os.CopyFS(dir, fakegpu); err != nil {
+		return err
+	}
+	sources := filepath.Join(dir, "fakegpu")
+	for _, l := range libraries {
+		args := append([]string{"-O2", "-shared", "-fPIC", "-Wl,-soname," + l.name, "-o", filepath.Join(dir, l.name)}, l.flags...)
+		for _, s := range l.sources {
+			args = append(args, filepath.Join(sources, s))
+		}
+		if l.symbols {
+			version := filepath.Join(dir, l.name+".map")
+			if err := os.WriteFile(version, []byte(l.name+" { *; };\n"), 0o644); err != nil {
+				return err
+			}
+			args = append(args, "-Wl,--version-script="+version)
+		}
+		if out, err := exec.Command("cc", append(args, "-ldl", "-lpthread", "-lm")...).CombinedOutput(); err != nil {
+			return fmt.Errorf("%s: cc: %w: %s", l.name, err, out)
+		}
+	}
+	return nil
+}
+
+var onStandIns = sync.OnceValues(func() (engines [2]*engine.Engine, err error) {
+	dir, err := os.MkdirTemp("", "fakegpu-")
+	if err != nil {
+		return engines, err
+	}
+	defer os.RemoveAll(dir) // an open library needs its file no more
+	if err := FakeGPU(dir); err != nil {
+		return engines, err
+	}
+	paths := []string{filepath.Join(dir, "libcuda.so.1"), filepath.Join(dir, "libnvrtc.so.13"), filepath.Join(dir, "libcudnn.so.9")}
+	for i := range engines {
+		o := engine.Options{Provider: "cpu", Operators: "native", Threads: 1, StandIns: paths, Deterministic: i == 1}
+		if engines[i], err = engine.Open(context.Background(), o); err != nil {
+			return engines, err
+		}
+	}
+	return engines, nil
+})
+
+// OnStandIns gives an engine on the processor with the operators that a GPU has, as
+// stand-ins of NVIDIA's libraries compute them: with deterministic kernels or others.
+func OnStandIns(t testing.TB, deterministic bool) *engine.Engine {
+	t.Helper()
+	engines, err := onStandIns()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if deterministic {
+		return engines[1]
+	}
+	return engines[0]
+}
