@@ -57,7 +57,7 @@ ema: enabled decay
 checkpoint: every_steps* keep*
 sample: every_steps* steps sampler eta per_class prompts guidance_scale
 log: tensorboard
-runtime: provider* device_id* threads* library* deterministic*
+runtime: provider* operators* device_id* threads* library* deterministic*
 runtime.cuda: gpu_mem_limit* arena_extend_strategy* cudnn_conv_algo_search* cudnn_conv_use_max_workspace* do_copy_in_default_stream* use_tf32* prefer_nhwc* enable_cuda_graph*
 `
 
@@ -280,7 +280,7 @@ func TestConfigSameRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]bool{"[train] max_steps": true, "[checkpoint] every_steps": true, "[checkpoint] keep": true, "[sample] every_steps": true,
-		"[runtime] provider": true, "[runtime] device_id": true, "[runtime] threads": true, "[runtime] library": true, "[runtime] deterministic": true}
+		"[runtime] provider": true, "[runtime] operators": true, "[runtime] device_id": true, "[runtime] threads": true, "[runtime] library": true, "[runtime] deterministic": true}
 	for i := range reflect.TypeFor[ConfigCUDA]().NumField() {
 		want["[runtime.cuda] "+reflect.TypeFor[ConfigCUDA]().Field(i).Tag.Get("toml")] = true
 	}

@@ -2,7 +2,7 @@
 // processor, behind kernel.h. https://docs.nvidia.com/cuda/nvrtc
 //
 // With $FAKEGPU_KERNELS each program's source is written into that folder, where
-// tools/gpu/kernels.py gives it to the real library.
+// tools/gpu/nvrtc.py gives it to the real library.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -6,7 +6,7 @@ The sources are those that the tests launch, so that nothing else has to list th
 
     mkdir /tmp/kernels
     FAKEGPU_KERNELS=/tmp/kernels go test ./models/engine/native -run CUDA -count 1
-    python tools/gpu/kernels.py /tmp/kernels .../libnvrtc.so.13 [80 90 100] [-ptx NAME]
+    python tools/gpu/nvrtc.py /tmp/kernels .../libnvrtc.so.13 [80 90 100] [-ptx NAME]
 
 -ptx prints the PTX of the kernels whose file begins with NAME instead.
 """
