@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -49,19 +48,9 @@ func onFakeGPU(t *testing.T, env []string, args ...string) (stdout, stderr strin
 	cmd.Env = append(cmd.Env, env...)
 	cmd.Stdout, cmd.Stderr = &out, &log
 	err = cmd.Run()
-	raw, readErr := os.ReadFile(file)
-	if readErr != nil {
-		t.Fatalf("%v: %v: %s", readErr, err, log.String())
-	}
-	// Lines of 256 bytes: a name, NUL bytes, a number (counts.h).
-	counts = map[string]int64{}
-	for ; len(raw) >= 256 && raw[0] != 0; raw = raw[256:] {
-		name, _, _ := bytes.Cut(raw[:234], []byte{0})
-		n, err := strconv.ParseInt(strings.TrimSpace(string(raw[234:256])), 10, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		counts[string(name)] = n
+	counts, countErr := enginetest.Counts(file)
+	if countErr != nil {
+		t.Fatalf("%v: %v: %s", countErr, err, log.String())
 	}
 	for name := range counts {
 		if strings.HasPrefix(name, "refused while recording") {

@@ -1,12 +1,15 @@
 package enginetest
 
 import (
+	"bytes"
 	"context"
 	"embed"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 
@@ -63,6 +66,23 @@ func FakeGPU(dir string) error {
 		}
 	}
 	return nil
+}
+
+// Counts reads what the libraries counted into the file $FAKEGPU_COUNTS: lines of 256
+// bytes, a name, NUL bytes, a number (fakegpu/counts.h).
+func Counts(file string) (map[string]int64, error) {
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	counts := map[string]int64{}
+	for ; len(raw) >= 256 && raw[0] != 0; raw = raw[256:] {
+		name, _, _ := bytes.Cut(raw[:234], []byte{0})
+		if counts[string(name)], err = strconv.ParseInt(strings.TrimSpace(string(raw[234:256])), 10, 64); err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+	}
+	return counts, nil
 }
 
 var onStandIns = sync.OnceValues(func() (engines [2]*engine.Engine, err error) {
