@@ -319,7 +319,7 @@ func TestPlacement(t *testing.T) {
 {"cat" : "Kernel","pid" :1,"tid" :1,"dur" :3,"ts" :9,"ph" : "X","name" :"void cudnn::conv","args" : {"stream" : "7"}}
 ]`
 	err := engine.CheckPlacement(strings.NewReader(trace), "CUDAExecutionProvider", []string{"/time/Gather"})
-	refused(t, err, "/up/ConvTranspose (ConvTranspose, on CPUExecutionProvider)", "CUDAExecutionProvider")
+	refused(t, err, "/up/ConvTranspose (ConvTranspose, on CPUExecutionProvider)", "CUDAExecutionProvider", "runtime.cuda.prefer_nhwc", `runtime.operators = "native"`)
 	if strings.Contains(err.Error(), "Gather") || strings.Contains(err.Error(), "/down/Conv") {
 		t.Errorf("it names others too: %v", err)
 	}
@@ -366,8 +366,10 @@ func TestOutOfMemory(t *testing.T) {
 	for text, want := range map[string]engine.OutOfMemoryError{
 		"Error running network: Non-zero status code returned while running Conv node. Name:'/up_blocks.3/conv1/Conv' Status Message: /onnxruntime_src/onnxruntime/core/framework/bfc_arena.cc:376 void* onnxruntime::BFCArena::AllocateRawInternal(size_t, bool) Failed to allocate memory for requested buffer of size 1342177280": {
 			Bytes: 1342177280, Node: "/up_blocks.3/conv1/Conv (Conv)"},
-		"Available memory of 123 is smaller than requested bytes of 4567":        {Bytes: 4567},
-		"CUDA failure 2: out of memory ; GPU=0 ; hostname=x ; expr=cudaMalloc()": {},
+		"Available memory of 123 is smaller than requested bytes of 4567":                                                                       {Bytes: 4567},
+		"CUDA failure 2: out of memory ; GPU=0 ; hostname=x ; expr=cudaMalloc()":                                                                {},
+		"Non-zero status code returned while running ConvBiasGrad node. Name:'/conv' Status Message: out of memory for sums":                    {Node: "/conv (ConvBiasGrad)"},
+		"Non-zero status code returned while running AttentionGrad node. Name:'/a' Status Message: AttentionGrad: out of device memory; choose": {Node: "/a (AttentionGrad)"},
 	} {
 		var full *engine.OutOfMemoryError
 		if err := engine.OutOfMemory(errors.New(text)); !errors.As(err, &full) || full.Bytes != want.Bytes || full.Node != want.Node || full.Text != text {

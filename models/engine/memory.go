@@ -41,11 +41,11 @@ type OutOfMemoryError struct {
 // Error is the library's own words.
 func (e *OutOfMemoryError) Error() string { return e.Text }
 
-// The words of ONNX Runtime 1.30, of its allocators and of what they call:
+// The words of ONNX Runtime 1.30, of its allocators and of what they call, and of package native:
 // https://github.com/microsoft/onnxruntime/blob/v1.24.1/onnxruntime/core/framework/bfc_arena.cc
 // https://github.com/microsoft/onnxruntime/blob/v1.24.1/onnxruntime/core/providers/cuda/cuda_call.cc
 var (
-	noMemory   = regexp.MustCompile(`Failed to allocate memory for requested buffer of size (\d+)|Available memory of \d+ is smaller than requested bytes of (\d+)|CUDA failure 2: out of memory|CUDNN_STATUS_ALLOC_FAILED|CUBLAS_STATUS_ALLOC_FAILED|std::bad_alloc`)
+	noMemory   = regexp.MustCompile(`Failed to allocate memory for requested buffer of size (\d+)|Available memory of \d+ is smaller than requested bytes of (\d+)|CUDA failure 2: out of memory|CUDNN_STATUS_ALLOC_FAILED|CUBLAS_STATUS_ALLOC_FAILED|Status Message: (?:\w+: )?out of (?:device )?memory|std::bad_alloc`)
 	failedNode = regexp.MustCompile(`running (\S+) node\. Name:'([^']*)'`)
 )
 

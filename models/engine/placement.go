@@ -72,6 +72,7 @@ func checkPlacement(trace io.Reader, provider string, except []string) error {
 		return fmt.Errorf("the trace of its first run: %w", err)
 	}
 	var strays []string
+	advice := "set runtime.provider = \"cpu\", and report the operator"
 	nodes := 0
 	for d.More() {
 		var e traceEvent
@@ -90,11 +91,15 @@ func checkPlacement(trace io.Reader, provider string, except []string) error {
 	switch {
 	case nodes == 0:
 		return fmt.Errorf("the trace of its first run names no node, so that nobody knows where they run")
+	case slices.ContainsFunc(strays, func(s string) bool { return strings.Contains(s, " (ConvTranspose, ") }):
+		advice = "runtime.cuda.prefer_nhwc = true does that to ConvTranspose: set it to false, or runtime.operators = \"native\""
+	}
+	switch {
 	case len(strays) > 6:
 		strays = append(strays[:6], fmt.Sprintf("and %d more", len(strays)-6))
 		fallthrough
 	case len(strays) > 0:
-		return fmt.Errorf("nodes do not run on %s: %s: each run would copy over the bus for them; set runtime.provider = \"cpu\", and report the operator", provider, strings.Join(strays, ", "))
+		return fmt.Errorf("nodes do not run on %s: %s: each run would copy over the bus for them; %s", provider, strings.Join(strays, ", "), advice)
 	}
 	return nil
 }

@@ -279,7 +279,8 @@ func (f *fuser) replace() {
 		_, outputs := f.border(c)
 		slices.SortStableFunc(outputs, func(x, y *Value) int { return cmp.Compare(bit(x.DType == Float32), bit(y.DType == Float32)) })
 		fused := asElementwise(c.nodes, outputs)
-		if fused == nil || len(c.nodes) == 1 && n.Op != "GeluGrad" && !slices.ContainsFunc(fused.Inputs, func(v *Value) bool { return !slices.Contains(n.Inputs, v) }) {
+		// A truth value that others read stays ONNX's: the kernels write floats.
+		if fused == nil || !isFloat(outputs[0]) || len(c.nodes) == 1 && n.Op != "GeluGrad" && !slices.ContainsFunc(fused.Inputs, func(v *Value) bool { return !slices.Contains(n.Inputs, v) }) {
 			continue
 		}
 		fused.give(outputs...)

@@ -194,3 +194,22 @@ func short(v *graph.Value, half graph.DType) string {
 	}
 	return "?"
 }
+
+// A comparison of a widened value, which others than elementwise nodes read, gives a
+// truth value: no kernel of our own writes one.
+func TestFuseElementwiseKeepsTruth(t *testing.T) {
+	g, err := graph.Build("test", func(b *graph.Builder) {
+		x, y := b.Input("x", graph.Float16, 2, 3), b.Input("y", graph.Float32, 2, 3)
+		b.Output("z", b.Greater(b.Cast(x, graph.Float32), y))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	native, err := graph.Native(g, "cuda")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := ops(native); got["Greater"] != 1 || got["Elementwise"] != 0 {
+		t.Errorf("nodes %v, want ONNX's Greater", got)
+	}
+}

@@ -6,15 +6,17 @@ kit=${1:?usage: prepare.sh KIT [ORTGPU_PARTS]}
 mkdir -p "$kit"; kit=$(cd "$kit" && pwd)
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd); root=$(cd "$here/../.." && pwd)
 cd "$root"
-go build -trimpath -o "$kit/immiscible" ./tools/immiscible
-go test -trimpath -c -o "$kit/engine.test" ./models/engine
-go test -trimpath -c -o "$kit/native.test" ./models/engine/native
-go test -trimpath -c -o "$kit/pipeline.test" ./pipeline
+go build -trimpath -ldflags='-s -w' -o "$kit/immiscible" ./tools/immiscible
+for package in models/engine models/engine/native pipeline; do
+  go test -trimpath -ldflags='-s -w' -c -o "$kit/${package##*/}.test" "./$package"
+done
 if [ -n "${2:-}" ]; then
   rm -rf "$kit/ortgpu"; mkdir "$kit/ortgpu"; cp "$2"/ortgpu.* "$kit/ortgpu/"
 fi
-# The peer's libraries, PyTorch itself apart, which the GPU machine has.
-if ! python3 -c 'import diffusers' 2>/dev/null && [ -z "${NO_PEER:-}" ]; then
-  python3 -m pip install -q --target "$kit/python" --no-deps diffusers==0.42.1 huggingface_hub safetensors regex importlib_metadata zipp filelock tqdm pyyaml packaging requests
+# The peer's libraries that are Python alone, whatever this machine has: PyTorch, huggingface_hub, safetensors, regex and
+# requests are compiled for one Python, and the GPU machine has them.
+if [ -z "${NO_PEER:-}" ]; then
+  rm -rf "$kit/python"
+  python3 -m pip install -q --target "$kit/python" --no-deps diffusers==0.42.1 importlib_metadata zipp
 fi
 ls -l "$kit"
