@@ -280,7 +280,7 @@ func (f *fuser) replace() {
 		slices.SortStableFunc(outputs, func(x, y *Value) int { return cmp.Compare(bit(x.DType == Float32), bit(y.DType == Float32)) })
 		fused := asElementwise(c.nodes, outputs)
 		// A truth value that others read stays ONNX's: the kernels write floats.
-		if fused == nil || !isFloat(outputs[0]) || len(c.nodes) == 1 && n.Op != "GeluGrad" && !slices.ContainsFunc(fused.Inputs, func(v *Value) bool { return !slices.Contains(n.Inputs, v) }) {
+		if fused == nil || slices.ContainsFunc(outputs, func(y *Value) bool { return !isFloat(y) }) || len(c.nodes) == 1 && n.Op != "GeluGrad" && !slices.ContainsFunc(fused.Inputs, func(v *Value) bool { return !slices.Contains(n.Inputs, v) }) {
 			continue
 		}
 		fused.give(outputs...)

@@ -5,11 +5,15 @@
 #
 # STEPS (default 30) are the timed steps of each bench; PARTS selects parts by a pattern such as "doctor|tests"; LIMIT
 # (default 400) are the seconds after which a part is given up. The JSON is written anew after each part, so that what is
-# done is kept if the machine goes. Where a call may take ten minutes and all of them thirty, four calls:
-#   PARTS='doctor|tests|plan|pairing|resume'    1, 3 and 4 of the issue's list
-#   PARTS='cifar'                               2, cifar10-ddim at batch 256, and the profile that chooses lowerings
-#   PARTS='sd15-b32'  STEPS=20                  2, Stable Diffusion 1.5's U-Net, 256 pixels
-#   PARTS='sd15-b128' STEPS=15
+# done is kept if the machine goes. Where a call may take ten minutes and all of them thirty, five calls, the dearest first
+# (minutes by estimate, none measured):
+#   PARTS='doctor|peer|tests'                                                    4  1 of the issue's list
+#   PARTS='^cifar-fp16$|^cifar-fp16-(alone|profile|compile|graph)|^cifar-fp32' LIMIT=200    5  2, cifar10-ddim at batch 256
+#   PARTS='sd15-b32$|sd15-b32-(alone|compile)' STEPS=20 LIMIT=280                6  2, SD 1.5's U-Net, 256 pixels
+#   PARTS='sd15-b128$|sd15-b128-alone|plan|pairing|resume' STEPS=10 LIMIT=200    7  2, 3 and 4
+#   PARTS='cifar-.*(standard|nhwc)|bf16|sd15-b32-(standard|graph)' LIMIT=150    5  which lowering wins
+# If tests-kernels or tests-agree-native fails, native figures mean nothing: read the part's "error" in the JSON, and go on
+# with the last call's standard variants while it is mended.
 # with OUT=DIR for a copy of the JSON in DIR. "summary" in it are the figures that the issue asks for, from its parts.
 set -uo pipefail
 kit=$(cd "${1:?usage: check.sh KIT [cuda|cpu]}" && pwd) provider=${2:-cuda}
@@ -77,6 +81,7 @@ fi
 inside() { (cd "$1" && shift && "$@"); }
 
 part doctor "$imm" doctor -provider "$provider" -json
+part peer python3 -c 'import json, diffusers, torch; diffusers.UNet2DConditionModel; print(json.dumps({"torch": torch.__version__, "cuda": torch.cuda.is_available(), "cudnn": torch.backends.cudnn.version(), "diffusers": diffusers.__version__}))'
 # 1. CPU and CUDA agree; fp16 within 2 %; no node elsewhere; bytes over the bus.
 export IMMISCIBLE_TEST_PROVIDER=$provider
 part tests-engine inside models/engine "$kit/engine.test" -test.run 'CUDA|Placement|OutOfMemory|Driver|Feed|Recorded|SessionMemory'
@@ -104,19 +109,23 @@ if [ "$provider" = cuda ]; then
   bench cifar-bf16 "${cifar[@]}" -batch "$batch" "${ours[@]}" -set train.mixed_precision=bf16
 fi
 bench cifar-fp16-alone "${cifar[@]}" -batch "$batch" "${half[@]}" "${ours[@]}" # its memory, without the peer's
-[[ "sd15-b${big[0]} sd15-b${big[-1]} sd15-b${big[0]}-alone" =~ ${PARTS:-.} ]] && { python3 "$here/sd15.py" "$work/sd15" "${sd[@]}" || failed=1; }
 # Where our step's time goes, by operator.
 profile() { rm -f "$work"/trace*; "$imm" bench step -steps 5 -json "${on[@]}" -profile "$work/trace" "${cifar[@]}" -batch "$batch" "${half[@]}" "$@" >&2 && python3 "$here/operator_times.py" "$work"/trace-training*.json; }
 part cifar-fp16-profile profile "${ours[@]}"
 part cifar-fp16-standard-profile profile "${onnx[@]}"
 side=32; [ "$provider" = cpu ] && side=8 # latents of 256 pixels
+unet() { # bench, with the model's folder made for the first that is selected
+  [[ $1 =~ ${PARTS:-.} ]] || return 0
+  [ -d "$work/sd15" ] || python3 "$here/sd15.py" "$work/sd15" "${sd[@]}" || failed=1
+  bench "$@"
+}
 for n in "${big[@]}"; do
   sd15=(-model "$work/sd15" -resolution $side -batch "$n" "${half[@]}")
-  bench "sd15-b$n" "${sd15[@]}" "${ours[@]}" -peer "$(peer $amp)"
-  bench "sd15-b$n-standard" "${sd15[@]}" "${onnx[@]}"
-  [ "$provider" = cuda ] && bench "sd15-b$n-graph" "${sd15[@]}" "${ours[@]}" -set runtime.cuda.enable_cuda_graph=true
-  [ "$provider" = cuda ] && bench "sd15-b$n-compile" "${sd15[@]}" "${ours[@]}" -peer "$(peer $amp --compile)"
-  bench "sd15-b$n-alone" "${sd15[@]}" "${ours[@]}"
+  unet "sd15-b$n" "${sd15[@]}" "${ours[@]}" -peer "$(peer $amp)"
+  unet "sd15-b$n-standard" "${sd15[@]}" "${onnx[@]}"
+  [ "$provider" = cuda ] && unet "sd15-b$n-graph" "${sd15[@]}" "${ours[@]}" -set runtime.cuda.enable_cuda_graph=true
+  [ "$provider" = cuda ] && unet "sd15-b$n-compile" "${sd15[@]}" "${ours[@]}" -peer "$(peer $amp --compile)"
+  unet "sd15-b$n-alone" "${sd15[@]}" "${ours[@]}"
 done
 part plan "$imm" train "${cifar[@]}" "${on[@]}" "${half[@]}" "${ours[@]}" -set train.batch_size="$batch" -set noise.pool_size=$((4 * batch)) -dry-run -json
 

@@ -17,6 +17,6 @@ fi
 # requests are compiled for one Python, and the GPU machine has them.
 if [ -z "${NO_PEER:-}" ]; then
   rm -rf "$kit/python"
-  python3 -m pip install -q --target "$kit/python" --no-deps diffusers==0.42.1 importlib_metadata zipp
+  python3 -m pip install -q --target "$kit/python" --no-deps --no-compile diffusers==0.42.1 importlib_metadata zipp
 fi
 ls -l "$kit"

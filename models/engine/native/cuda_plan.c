@@ -32,6 +32,9 @@ enum { MODE_FALLBACK = 2, MODE_A = 3 };
 // cudnnBackendNumericalNote_t
 enum { NOTE_TENSOR_CORE = 0, NOTE_DOWN_CONVERT_INPUTS = 1, NOTE_REDUCED_PRECISION_REDUCTION = 2, NOTE_NONDETERMINISTIC = 4, NOTES = 32 };
 
+// cudnnStatus_t: from here on the call was right, and its execution was not.
+enum { NOT_SUPPORTED = 3000, MOST_REFUSED = 8 };
+
 // A workspace above this is not worth its memory while another engine does with
 // less.
 static const size_t workspace_limit = (size_t)1 << 30;
@@ -84,8 +87,8 @@ static Descriptor plan_of(const struct device *device, const struct problem *p, 
   return plan;
 }
 
-// try_mode asks the heuristics in one mode.
-static Descriptor try_mode(const struct device *device, const struct problem *p, Descriptor graph, int mode, size_t limit, struct build *b, struct found *found) {
+// try_mode asks the heuristics in one mode, and passes over the first *skip plans.
+static Descriptor try_mode(const struct device *device, const struct problem *p, Descriptor graph, int mode, size_t limit, int *skip, struct build *b, struct found *found) {
   enum { MOST = 64 };
   struct build own = {0};
   Descriptor configs[MOST], plan = NULL;
@@ -104,16 +107,23 @@ static Descriptor try_mode(const struct device *device, const struct problem *p,
     b->step = own.step;
   } else {
     found->configurations += (int)count;
-    for (int64_t i = 0; i < count && !plan; i++) plan = plan_of(device, p, configs[i], limit, b, found);
+    for (int64_t i = 0; i < count && !plan; i++) {
+      plan = plan_of(device, p, configs[i], limit, b, found);
+      if (plan && *skip > 0) {
+        --*skip;
+        cudnn.destroy_descriptor(plan);
+        plan = NULL;
+      }
+    }
   }
   while (made) cudnn.destroy_descriptor(configs[--made]);
   discard(&own);
   return plan;
 }
 
-// plan_for makes a plan whose workspace is at most limit. b says what failed if
-// there is none.
-static Descriptor plan_for(const struct device *device, const struct problem *p, describe operation, size_t limit, struct build *b, struct found *found) {
+// plan_for makes a plan whose workspace is at most limit, the first after skip
+// others. b says what failed if there is none.
+static Descriptor plan_for(const struct device *device, const struct problem *p, describe operation, size_t limit, int skip, struct build *b, struct found *found) {
   Descriptor plan = NULL, operations[MAX_OPERATIONS];
   const int count = operation(b, p, operations);
   Descriptor graph = make(b, OPERATION_GRAPH);
@@ -123,7 +133,7 @@ static Descriptor plan_for(const struct device *device, const struct problem *p,
   finish(b, graph);
   const int described = !b->status;
   static const int modes[] = {MODE_A, MODE_FALLBACK};
-  for (int i = 0; described && !plan && i < 2; i++) plan = try_mode(device, p, graph, modes[i], limit, b, found);
+  for (int i = 0; described && !plan && i < 2; i++) plan = try_mode(device, p, graph, modes[i], limit, &skip, b, found);
   return plan;
 }
 
@@ -133,6 +143,7 @@ struct plan {
   struct problem problem;
   Descriptor plan;
   size_t workspace;
+  int refused;  // plans that did not run
 };
 
 // One device serves a process. Sessions on it share the handle and the plans: a
@@ -144,10 +155,11 @@ static struct {
   struct plan *plans;
 } shared = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-// choose gives entry the best plan whose workspace is at most limit.
+// choose gives entry the best plan whose workspace is at most limit, after those
+// that it passes over.
 static const char *choose(const struct device *device, struct plan *entry, describe operation, size_t limit, struct found *found) {
   struct build b = {0};
-  entry->plan = plan_for(device, &entry->problem, operation, limit, &b, found);
+  entry->plan = plan_for(device, &entry->problem, operation, limit, entry->refused, &b, found);
   entry->workspace = found->workspace;
   const char *wrong = entry->plan ? NULL : complain(b.step ? b.step : "choose an engine", b.status);
   discard(&b);
@@ -176,7 +188,7 @@ static const char *find(const struct problem *p, describe operation, struct plan
   return NULL;
 }
 
-static const char *execute(const struct gpu *gpu, const struct plan *entry, const struct bindings *tensors, void *workspace) {
+static const char *execute(const struct gpu *gpu, const struct plan *entry, const struct bindings *tensors, void *workspace, int *status) {
   struct build b = {0};
   Descriptor pack = make(&b, VARIANT_PACK);
   set(&b, pack, PACK_IDS, AS_INT64, tensors->count, tensors->ids);
@@ -186,8 +198,18 @@ static const char *execute(const struct gpu *gpu, const struct plan *entry, cons
   if (!b.status) failed(&b, cudnn.set_stream(shared.device.handle, gpu->stream), "set the stream");
   if (!b.status) failed(&b, cudnn.execute(shared.device.handle, entry->plan, pack), "execute");
   const char *wrong = b.status ? complain(b.step, b.status) : NULL;
+  *status = b.status;
   discard(&b);
   return wrong;
+}
+
+// replace gives entry its next best plan, or leaves it as it is: 0 or −1.
+static int replace(struct plan *entry, describe operation, size_t limit) {
+  struct plan other = *entry;
+  if (choose(&shared.device, &other, operation, limit, &(struct found){0})) return -1;
+  cudnn.destroy_descriptor(entry->plan);
+  *entry = other;
+  return 0;
 }
 
 static const char *run_locked(const struct gpu *gpu, const struct problem *p, describe operation, const struct bindings *tensors) {
@@ -199,16 +221,25 @@ static const char *run_locked(const struct gpu *gpu, const struct problem *p, de
     if (status) return complain("cudnnCreate", status);
   }
   const char *wrong = find(p, operation, &entry);
-  while (!wrong && entry->workspace && !(workspace = gpu->alloc(gpu->self, entry->workspace))) {
-    // It does not fit beside what is there: an engine that needs less.
-    struct plan smaller = *entry;
-    if (choose(&shared.device, &smaller, operation, entry->workspace - 1, &(struct found){0}))
-      return about("no engine needs less: choose a smaller train.micro_batch", "out of device memory for a workspace of %zu bytes", entry->workspace);
-    cudnn.destroy_descriptor(entry->plan);
-    *entry = smaller;
+  for (int again = !wrong; again;) {
+    while (entry->workspace && !(workspace = gpu->alloc(gpu->self, entry->workspace)))
+      // It does not fit beside what is there: an engine that needs less.
+      if (replace(entry, operation, entry->workspace - 1))
+        return about("no engine needs less: choose a smaller train.micro_batch", "out of device memory for a workspace of %zu bytes", entry->workspace);
+    int status;
+    wrong = execute(gpu, entry, tensors, workspace, &status);
+    if (workspace) gpu->release(gpu->self, workspace);
+    workspace = NULL;
+    // An engine may take a problem and then not run it: the next one, a few times.
+    again = 0;
+    if (wrong && status >= NOT_SUPPORTED && entry->refused < MOST_REFUSED) {
+      entry->refused++;
+      char first[512];
+      snprintf(first, sizeof first, "%s", wrong);
+      again = !replace(entry, operation, SIZE_MAX);
+      if (!again) wrong = about(first, "no other engine");
+    }
   }
-  if (!wrong) wrong = execute(gpu, entry, tensors, workspace);
-  if (workspace) gpu->release(gpu->self, workspace);
   return wrong;
 }
 
