@@ -4,7 +4,7 @@
 //	go run ./tools/fakegpu go run ./tools/immiscible bench step -set runtime.provider=cuda
 //
 // ONNX Runtime's CUDA provider runs on libraries that stand in for NVIDIA's
-// (models/engine/enginetest/fakegpu). Its kernels are counted and compute nothing, so
+// (models/engine/fakegpu). Its kernels are counted and compute nothing, so
 // that sessions, memory, copies and waits are real and numbers are not. What was
 // counted is printed to stderr. By default nothing above 1 MiB is copied, and our own
 // kernels are counted too, so that models of any size take seconds.
@@ -20,7 +20,7 @@ import (
 	"slices"
 	"strings"
 
-	"immiscible/models/engine/enginetest"
+	"immiscible/models/engine/fakegpu"
 )
 
 func main() {
@@ -43,7 +43,7 @@ func run(memory int, compute bool, command []string) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if err := enginetest.FakeGPU(dir); err != nil {
+	if err := fakegpu.Build(dir); err != nil {
 		return err
 	}
 	counts := filepath.Join(dir, "counts")
@@ -54,7 +54,7 @@ func run(memory int, compute bool, command []string) error {
 		cmd.Env = append(cmd.Env, "FAKEGPU_IDLE=1")
 	}
 	err = cmd.Run()
-	counted, countErr := enginetest.Counts(counts)
+	counted, countErr := fakegpu.Counts(counts)
 	if err == nil {
 		err = countErr
 	}

@@ -5,8 +5,8 @@
 #
 # STEPS (default 30) are the timed steps of each bench; PARTS selects parts by a pattern such as "doctor|tests"; LIMIT
 # (default 400) are the seconds after which a part is given up. The JSON is written anew after each part, so that what is
-# done is kept if the machine goes. Where a call may take ten minutes and all of them thirty, five calls, the dearest first
-# (minutes by estimate, none measured):
+# done is kept if the machine goes. Where a call may take ten minutes and all of them thirty, five calls with
+# OUT=DIR for a copy of the JSON in DIR, the most valuable first (the number is minutes, an estimate):
 #   PARTS='doctor|peer|tests'                                                    4  1 of the issue's list
 #   PARTS='^cifar-fp16$|^cifar-fp16-(alone|profile|compile|graph)|^cifar-fp32' LIMIT=200    5  2, cifar10-ddim at batch 256
 #   PARTS='sd15-b32$|sd15-b32-(alone|compile)' STEPS=20 LIMIT=280                6  2, SD 1.5's U-Net, 256 pixels
@@ -14,7 +14,7 @@
 #   PARTS='cifar-.*(standard|nhwc)|bf16|sd15-b32-(standard|graph)' LIMIT=150    5  which lowering wins
 # If tests-kernels or tests-agree-native fails, native figures mean nothing: read the part's "error" in the JSON, and go on
 # with the last call's standard variants while it is mended.
-# with OUT=DIR for a copy of the JSON in DIR. "summary" in it are the figures that the issue asks for, from its parts.
+# "summary" in the JSON are the figures that the issue asks for, from its parts.
 set -uo pipefail
 kit=$(cd "${1:?usage: check.sh KIT [cuda|cpu]}" && pwd) provider=${2:-cuda}
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd); root=$(cd "$here/../.." && pwd); cd "$root" || exit 1

@@ -14,7 +14,7 @@ import (
 	"sync"
 	"testing"
 
-	"immiscible/models/engine/enginetest"
+	"immiscible/models/engine/fakegpu"
 )
 
 // ONNX Runtime's own CUDA provider, the one that a GPU runs, on libraries that stand
@@ -28,7 +28,7 @@ import (
 
 var fakeGPU = sync.OnceValues(func() (dir string, err error) {
 	if dir, err = os.MkdirTemp("", "fakegpu-"); err == nil {
-		err = enginetest.FakeGPU(dir)
+		err = fakegpu.Build(dir)
 	}
 	return dir, err
 })
@@ -48,7 +48,7 @@ func onFakeGPU(t *testing.T, env []string, args ...string) (stdout, stderr strin
 	cmd.Env = append(cmd.Env, env...)
 	cmd.Stdout, cmd.Stderr = &out, &log
 	err = cmd.Run()
-	counts, countErr := enginetest.Counts(file)
+	counts, countErr := fakegpu.Counts(file)
 	if countErr != nil {
 		t.Fatalf("%v: %v: %s", countErr, err, log.String())
 	}
